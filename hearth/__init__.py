@@ -1,0 +1,1 @@
+"""hearth: declarative configuration of fleets of ownCloud boxes at home."""

@@ -1,0 +1,29 @@
+"""Where things lie on a box: the paths that more than one role, or a role and the engine, must agree on."""
+
+from __future__ import annotations
+
+LIBRARY = "/usr/lib/hearth"
+"""hearth's programs on the host."""
+
+TLS_FOLDER = "/etc/hearth/tls"
+TLS_KEY = f"{TLS_FOLDER}/key.pem"
+TLS_CERTIFICATE = f"{TLS_FOLDER}/certificate.pem"
+
+CLOUD_ROOT = "/srv/hearth/www/owncloud"
+"""The product's tree and Apache's DocumentRoot."""
+
+CLOUD_DATA = "/srv/hearth/data"
+"""The household's files, outside the tree."""
+
+SPOOL = "/srv/hearth/spool"
+"""Where PHP spools uploads: on the data disk, since Debian 13's /tmp is in memory."""
+
+DEPRECATIONS_SHIM = f"{LIBRARY}/owncloud-prepend.php"
+"""Run before every PHP script of a release that dies of deprecation notices."""
+
+REDIS_SOCKET = "/run/redis/redis-server.sock"
+
+
+def fpm_socket(php: str) -> str:
+    """The FastCGI socket of Debian's PHP ``php`` (a version such as ``8.4``)."""
+    return f"/run/php/php{php}-fpm.sock"

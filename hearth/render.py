@@ -1,0 +1,23 @@
+"""Templates of the roles: Jinja2, where a value that is missing is an error and not an empty string."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+
+def template(module_file: str, name: str, **values: object) -> str:
+    """Render ``templates/NAME`` beside ``module_file`` (a role's ``__file__``).
+
+    Raises jinja2.UndefinedError when the template asks for a value that is not given.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(module_file).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 (configuration files, not HTML)
+    )
+    return environment.get_template(name).render(**values)
