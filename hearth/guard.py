@@ -1,0 +1,92 @@
+"""The lock-out guard: a change that can cut the operator off holds only if the operator can still come back.
+
+deploy-rs's idea, over SSH alone: the host arms a timer that undoes the change, the change is activated, and the
+operator's side must then log in *anew* over the road that it will use from now on, with pyinfra's own client (a file
+that ``sshd -t`` accepts, or a client of another make that still gets in, prove nothing). What comes over that new
+connection disarms the timer. Without it the host goes back by itself, also when the operator's machine has died.
+"""
+
+from __future__ import annotations
+
+import time
+
+from paramiko import SSHException
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from hearth.connector import HearthConnector
+
+APPLY = "/usr/lib/hearth/apply"
+ATTEMPTS_EVERY_S = 2.0
+# A host that has undone a change needs a moment to reload; after that the operator is told that it did not come back.
+GRACE_S = 20
+
+
+def confirm_anew(connector: HearthConnector, change: str, token: str, until: float) -> str | None:
+    """Log in anew and settle the change; return None, or the reason of the last failure once ``until`` has passed.
+
+    ``until``: a time of ``time.monotonic()``, in seconds.
+    """
+    while True:
+        try:
+            with connector.connect_anew() as session:
+                status, output = session.run(f"{APPLY} confirm {change} {token}")
+            return None if status == 0 else output
+        except ConnectError as fault:
+            if time.monotonic() + ATTEMPTS_EVERY_S > until:
+                return str(fault)
+            time.sleep(ATTEMPTS_EVERY_S)
+
+
+def has_been_undone(connector: HearthConnector, change: str, until: float) -> bool:
+    """Wait until the host answers over any of its roads and has no such change left; False when ``until`` passes."""
+    while time.monotonic() < until:
+        try:
+            with connector.connect_anew(any_road=True) as session:
+                if session.run(f"test -e /var/lib/hearth/changes/{change}")[0] == 1:
+                    return True
+        except ConnectError:
+            pass
+        time.sleep(ATTEMPTS_EVERY_S)
+    return False
+
+
+def put(host: Host, payload: str, timeout_s: int) -> str | None:
+    """Put the change over the existing connection; None when the host took it or its answer got lost on the way.
+
+    A firewall that cuts established connections swallows the answer: then only the new login can tell.
+    """
+    try:
+        succeeded, output = host.run_shell_command(StringCommand(APPLY, "put"), _stdin=payload, _timeout=timeout_s)
+    except (TimeoutError, OSError, SSHException) as fault:
+        logger.warning(f"{host.print_prefix}no answer over the old connection ({fault}); logging in anew")
+        return None
+    return None if succeeded else output.output
+
+
+def put_and_confirm(state: State, host: Host, change: str, payload: str, token: str, guard_s: int) -> bool:
+    """Put a guarded change and confirm it anew; False (a failed operation) when the host has gone back.
+
+    Called by pyinfra at execution (``FunctionCommand``), so it reports by its result and by the host's log.
+    """
+    connector = host.connector
+    if not isinstance(connector, HearthConnector):
+        raise PyinfraError(f"{host.name} is not reached by hearth's connector, so a guarded change cannot be confirmed")
+    started = time.monotonic()
+    fault = put(host, payload, guard_s // 3)
+    if fault is not None:
+        logger.error(f"{host.print_prefix}{change}: {fault}")
+        return False
+    # Two thirds of the host's time are for trying; the last third stays free, since the host's clock started first.
+    fault = confirm_anew(connector, change, token, started + guard_s * 2 / 3)
+    if fault is None:
+        return True
+    logger.error(f"{host.print_prefix}{change}: the operator could not log in anew: {fault}")
+    if has_been_undone(connector, change, started + guard_s + GRACE_S):
+        logger.error(f"{host.print_prefix}{change}: the host has undone the change by itself and answers again")
+    else:
+        logger.error(f"{host.print_prefix}{change}: the host does not answer yet; it undoes the change by itself")
+    return False
