@@ -1,0 +1,89 @@
+"""apache: the household's name over HTTPS: the TLS profile, HTTP/2, PHP-FPM, and no page that trusts localhost."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from hearth import artefacts, layout
+from hearth.inventory.model import Household
+from hearth.render import template
+
+PACKAGES = ("apache2",)
+
+ENABLED = "/etc/apache2/mods-enabled"
+# Each with the files it has in mods-available.
+MODULES = {
+    "headers": ("load",),
+    "http2": ("load", "conf"),
+    "proxy": ("load", "conf"),
+    "proxy_fcgi": ("load",),
+    "rewrite": ("load",),
+    "setenvif": ("load", "conf"),
+    "socache_shmcb": ("load",),
+    "ssl": ("load", "conf"),
+}
+# What comes through the tunnel comes from 127.0.0.1, so nothing may trust that address.
+UNWANTED = (f"{ENABLED}/status.load", f"{ENABLED}/status.conf", "/etc/apache2/sites-enabled/000-default.conf")
+
+# Mozilla's intermediate profile, version 5.8; Debian 13's OpenSSL 3.5 knows the post-quantum group.
+TLS_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
+TLS_GROUPS = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
+
+# Ask Apache itself: a graceful reload can return 0 and leave no Apache behind.
+ANSWERS = (
+    "for try in 1 2 3 4 5 6 7 8 9 10; do "
+    "curl --silent --insecure --max-time 5 --output /dev/null https://127.0.0.1/ && exit 0; sleep 0.5; done; "
+    "echo 'Apache does not answer on port 443' >&2; journalctl -u apache2 -n 5 -o cat >&2; exit 1"
+)
+
+
+def module_links() -> tuple[artefacts.Link, ...]:
+    """The links by which Debian enables Apache's modules (what a2enmod makes)."""
+    return tuple(
+        artefacts.Link(f"{ENABLED}/{module}.{ending}", f"../mods-available/{module}.{ending}")
+        for module, endings in MODULES.items()
+        for ending in endings
+    )
+
+
+def server_settings() -> str:
+    """What holds for the whole server: TLS profile, time limits, headers."""
+    return template(__file__, "server.conf.j2", tls_ciphers=":".join(TLS_CIPHERS), tls_groups=":".join(TLS_GROUPS))
+
+
+def site(household: Household) -> str:
+    """The household's virtual hosts."""
+    return template(
+        __file__,
+        "site.conf.j2",
+        domain=household.domain,
+        root=layout.CLOUD_ROOT,
+        key=layout.TLS_KEY,
+        certificate=layout.TLS_CERTIFICATE,
+        fpm=layout.fpm_socket(household.owncloud.release.php),
+        upload_bytes=household.owncloud.upload_limit,
+    )
+
+
+@deploy("apache")
+def apache(household: Household) -> None:
+    """Serve the household's name; needs the files of the certs role."""
+    artefacts.put(
+        name=f"Serve {household.domain} over HTTPS",
+        change="apache",
+        artefacts=(
+            *module_links(),
+            artefacts.File("/etc/apache2/conf-enabled/zz-hearth.conf", server_settings()),
+            artefacts.File("/etc/apache2/sites-enabled/hearth.conf", site(household)),
+        ),
+        absent=UNWANTED,
+        check="apache2ctl -t",
+        activate=f"systemctl enable --quiet apache2 && systemctl reload-or-restart apache2 && {ANSWERS}",
+    )
