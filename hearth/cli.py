@@ -1,0 +1,23 @@
+"""The ``hearth`` command: one small module a verb under ``hearth/commands``, put together here."""
+
+from __future__ import annotations
+
+import typer
+
+from hearth.commands import authority, inventory, lab
+
+app = typer.Typer(
+    name="hearth",
+    help="Keep a fleet of ownCloud boxes at home converged, from one validated inventory.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("check")(inventory.check)
+app.command("show")(inventory.show)
+app.add_typer(lab.app, name="lab")
+app.add_typer(authority.app, name="ca")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the ``hearth`` program."""
+    app()

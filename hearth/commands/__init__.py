@@ -1,0 +1,1 @@
+"""What the verbs of ``hearth`` do: parse, call the engine, print."""

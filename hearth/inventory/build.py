@@ -1,0 +1,120 @@
+"""From documents without faults to the model, with the defaults filled in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from hearth.inventory.defaults import SSH_PORT, TUNNEL_PORT, setting, stated
+from hearth.inventory.documents import Document, Documents
+from hearth.inventory.local import roads
+from hearth.inventory.model import (
+    AccessKind,
+    Authority,
+    Backup,
+    Certificates,
+    CloudUser,
+    Fleet,
+    Helper,
+    Household,
+    Operator,
+    OwnCloud,
+    Relay,
+    Release,
+    Screen,
+    SupportPi,
+    Updates,
+)
+from hearth.inventory.sizes import parse_size
+from hearth.inventory.times import parse_window
+
+
+def build(documents: Documents, authority: Authority | None) -> Fleet:
+    """Given documents that satisfy the schemas and all rules, return the fleet."""
+    data = documents.fleet.data
+    ssh_port = data.get("ssh_port", SSH_PORT)
+    operators = tuple(Operator(each["name"], tuple(each.get("keys", ()))) for each in data["operators"])
+    relays = tuple(
+        Relay(each["name"], each["address"], each.get("ssh_port", ssh_port)) for each in data.get("relays") or ()
+    )
+    pis = tuple(
+        SupportPi(each["name"], each["address"], each.get("ssh_port", ssh_port), each.get("tunnel_port", TUNNEL_PORT))
+        for each in data.get("pis", ())
+    )
+    releases = tuple(_release(each) for each in data["releases"])
+    households = tuple(_household(documents.fleet, each, releases, pis) for each in documents.households)
+    hosts = {relay.name: (relay.address, relay.ssh_port) for relay in relays}
+    hosts |= {pi.name: (pi.address, pi.ssh_port) for pi in pis}
+    hosts |= {household.box: ("", household.ssh_port) for household in households}
+    return Fleet(
+        name=data["name"],
+        zone=data["zone"],
+        time_zone=data["time_zone"],
+        folder=documents.folder,
+        operators=operators,
+        helpers=tuple(Helper(each["name"], tuple(each["keys"])) for each in data.get("helpers", ())),
+        relays=relays,
+        pis=pis,
+        certificates=Certificates(**data.get("certificates", {})),
+        releases=releases,
+        households=households,
+        authority=authority,
+        roads=roads(documents.local, operators[0].name, hosts),
+    )
+
+
+def _release(data: dict[str, Any]) -> Release:
+    return Release(**{**data, "mirrors": tuple(data.get("mirrors", ()))})
+
+
+def _household(
+    fleet: Document, document: Document, releases: tuple[Release, ...], pis: tuple[SupportPi, ...]
+) -> Household:
+    data = document.data
+    relay = data["relay"] if isinstance(data["relay"], dict) else {"name": data["relay"]}
+    support = data.get("support", {})
+    return Household(
+        id=data["id"],
+        slot=data["slot"],
+        domain=data["domain"],
+        relay=relay["name"],
+        public_port=relay.get("public_port"),
+        access=cast(AccessKind, data.get("access", "relay")),
+        ssh_port=data.get("ssh_port", fleet.data.get("ssh_port", SSH_PORT)),
+        time_zone=data.get("time_zone", fleet.data["time_zone"]),
+        owncloud=_owncloud(fleet, document, releases),
+        updates=Updates(
+            window=parse_window(setting(fleet, document, "updates.window", str)),
+            reboot=setting(fleet, document, "updates.reboot", bool),
+            release=cast(Literal["window", "now"], setting(fleet, document, "updates.release", str)),
+        ),
+        backup=Backup(
+            enabled=setting(fleet, document, "backup.enabled", bool),
+            window=parse_window(setting(fleet, document, "backup.window", str)),
+            max_age_days=setting(fleet, document, "backup.max_age_days", int),
+        ),
+        screens=tuple(
+            Screen(each["name"], each["port"], each["key"], tuple(each.get("helpers", ())))
+            for each in support.get("screens", ())
+        ),
+        pi=support.get("pi", pis[0].name if pis else None),
+    )
+
+
+def _owncloud(fleet: Document, household: Document, releases: tuple[Release, ...]) -> OwnCloud:
+    product = setting(fleet, household, "owncloud.product", str)
+    upload_limit = parse_size(setting(fleet, household, "owncloud.upload_limit", str))
+    post_limit = stated(fleet, household, "owncloud.post_limit", str)
+    room = stated(fleet, household, "owncloud.room", str)
+    apps = stated(fleet, household, "owncloud.apps", list)
+    return OwnCloud(
+        release=next(release for release in releases if release.product == product),
+        upload_limit=upload_limit,
+        post_limit=parse_size(post_limit.value) if post_limit else upload_limit,
+        memory_limit=parse_size(setting(fleet, household, "owncloud.memory_limit", str)),
+        room=parse_size(room.value) if room else 2 * upload_limit,
+        users=tuple(
+            CloudUser(each["name"], each.get("display_name", each["name"]), each.get("admin", False))
+            for each in household.data["owncloud"]["users"]
+        ),
+        apps=tuple(apps.value) if apps else (),
+    )

@@ -1,0 +1,54 @@
+"""What holds where a household says nothing: the fleet's ``defaults``, else the values here."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hearth.inventory.documents import Document, Found, first
+
+T = TypeVar("T")
+
+# By path in a household's file; docs/inventory.md and the schemas name the same values, and a test compares them.
+# post_limit and room follow from upload_limit instead.
+BUILT_IN: dict[str, str | int | bool] = {
+    "owncloud.product": "owncloud",
+    "owncloud.upload_limit": "2G",
+    "owncloud.memory_limit": "512M",
+    "updates.window": "03:00-05:00",
+    "updates.reboot": True,
+    "updates.release": "window",
+    "backup.enabled": True,
+    "backup.window": "01:00-03:00",
+    "backup.max_age_days": 3,
+}
+SSH_PORT = 22
+TUNNEL_PORT = 9212
+
+
+def stated(fleet: Document, household: Document, path: str, kind: type[T]) -> Found[T] | None:
+    """What the household says at ``path``, else what the fleet's defaults say, else None."""
+    return first(household, path, kind) or first(fleet, f"defaults.{path}", kind)
+
+
+def setting(fleet: Document, household: Document, path: str, kind: type[T]) -> T:
+    """The value that holds for the household at ``path``, which must be one of ``BUILT_IN``."""
+    found = stated(fleet, household, path, kind)
+    value = found.value if found else BUILT_IN[path]
+    if not isinstance(value, kind):
+        raise TypeError(f"{path} is asked for as {kind.__name__}, but is {type(value).__name__}")
+    return value
+
+
+def ssh_port_of(fleet: Document, host: dict[str, object]) -> int:
+    """The SSH port of a relay or Pi (its mapping in fleet.yaml): its own, else the fleet's, else 22."""
+    port = host.get("ssh_port")
+    if isinstance(port, int):
+        return port
+    found = first(fleet, "ssh_port", int)
+    return found.value if found else SSH_PORT
+
+
+def ports_of(fleet: Document, pi: dict[str, object]) -> tuple[int, int]:
+    """The SSH port and the tunnel port of a Pi (its mapping in fleet.yaml)."""
+    tunnel = pi.get("tunnel_port", TUNNEL_PORT)
+    return ssh_port_of(fleet, pi), tunnel if isinstance(tunnel, int) else TUNNEL_PORT

@@ -1,0 +1,83 @@
+"""The parsed files as the rules see them: values that can be asked for by path, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from hearth.inventory.faults import Fault, shown
+from hearth.inventory.marks import START, Mark, MarkedDict, MarkedList
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One parsed file. It may still break its schema: rules read what is there and of the right type."""
+
+    file: Path
+    data: MarkedDict
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending: a household's id, when all is well."""
+        return self.file.name.removesuffix(".yaml")
+
+
+@dataclass(frozen=True)
+class Documents:
+    """All parsed files of an inventory. ``household_names``: of all files, also those that cannot be parsed."""
+
+    folder: Path
+    fleet: Document
+    households: tuple[Document, ...]
+    household_names: frozenset[str]
+    local: Document | None
+
+
+class Found(NamedTuple, Generic[T]):
+    """A value and its place."""
+
+    value: T
+    document: Document
+    mark: Mark
+
+    def fault(self, sentence: str) -> Fault:
+        """A fault of this value."""
+        return Fault(self.document.file, self.mark.line, self.mark.column, sentence)
+
+    @property
+    def at(self) -> str:
+        """The place for a sentence about another one: ``inventory/households/schmidt.yaml:6``."""
+        return f"{shown(self.document.file)}:{self.mark.line}"
+
+
+def find(document: Document, path: str, kind: type[T]) -> Iterator[Found[T]]:
+    """Given a path such as ``support.screens.*.port``, yield what stands there and is of this type.
+
+    ``*`` goes through a list or through a mapping's values. A boolean is no whole number here.
+    """
+    reached: list[tuple[Any, Mark]] = [(document.data, document.data.mark or START)]
+    for step in path.split("."):
+        reached = [below for value, _ in reached for below in _step(value, step)]
+    for value, mark in reached:
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            yield Found(value, document, mark)
+
+
+def first(document: Document, path: str, kind: type[T]) -> Found[T] | None:
+    """The first that ``find`` yields, or None."""
+    return next(find(document, path, kind), None)
+
+
+def _step(value: Any, step: str) -> Iterator[tuple[Any, Mark]]:
+    if isinstance(value, MarkedDict):
+        if step == "*":
+            for name, below in value.items():
+                yield below, value.values_at[name]
+        elif step in value:
+            yield value[step], value.values_at[step]
+    elif isinstance(value, MarkedList) and step == "*":
+        yield from zip(value, value.values_at, strict=True)

@@ -1,0 +1,75 @@
+"""What the stock ``pyinfra`` command learns from ``config.py``: folders as inventories, and no silent nothing.
+
+pyinfra 3.10 takes a file, a host or a Python module for an inventory; a folder ends in IsADirectoryError. It has no
+hook for other kinds, but it runs ``config.py`` before it loads the inventory, so functions of its command line can be
+wrapped there. tests/unit/inventory/test_stock.py runs the real command and tells when a new pyinfra has moved them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyinfra_cli.cli  # type: ignore[import-untyped]
+import pyinfra_cli.inventory  # type: ignore[import-untyped]
+
+from hearth.inventory.faults import InventoryError, shown, suggestion
+from hearth.inventory.groups import groups
+
+_MARK = "taught_by_hearth"
+
+
+def teach_pyinfra() -> None:
+    """Wrap three functions of pyinfra's command line; doing it again changes nothing."""
+    _wrap(pyinfra_cli.inventory, "_get_groups_from_filename", _groups_of_folder)
+    _wrap(pyinfra_cli.cli, "make_inventory", _some_hosts)
+    _wrap(pyinfra_cli.cli, "_get_inventory_pattern_matches", _known_patterns)
+
+
+def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
+    stock = getattr(module, name)
+    if hasattr(stock, _MARK):
+        return
+
+    @wraps(stock)
+    def taught(*arguments: Any, **options: Any) -> Any:
+        return wrapper(stock, *arguments, **options)
+
+    setattr(taught, _MARK, True)
+    setattr(module, name, taught)
+
+
+def _groups_of_folder(stock: Callable[..., Any], inventory: str) -> Any:
+    """Take a folder for a fleet's inventory; leave every other inventory to pyinfra."""
+    if not Path(inventory).is_dir():
+        return stock(inventory)
+    try:
+        return groups(Path(inventory))
+    except InventoryError as error:
+        _end(str(error))
+
+
+def _some_hosts(stock: Callable[..., Any], inventory: str, **options: Any) -> Any:
+    """Refuse an inventory without hosts: pyinfra would do nothing and call it success."""
+    made = stock(inventory, **options)
+    if not len(made):
+        _end(f"{shown(Path(inventory))}: this inventory names no host; is the path right?")
+    return made
+
+
+def _known_patterns(stock: Callable[..., Any], inventory: Any, patterns: Iterable[str], option: str) -> Any:
+    """Refuse a --limit or --exclude that names nothing: pyinfra would do nothing, or too much, and call it success."""
+    patterns = list(patterns)
+    for pattern in patterns:
+        if not stock(inventory, [pattern], option):
+            known = [*(host.name for host in inventory), *inventory.groups]
+            _end(f"{option} {pattern}: the inventory has no such host or group{suggestion(pattern, known)}")
+    return stock(inventory, patterns, option)
+
+
+def _end(message: str) -> NoReturn:
+    print(message, file=sys.stderr)  # noqa: T201 (pyinfra's command line is the edge here)
+    sys.exit(1)

@@ -1,0 +1,118 @@
+"""Rules across files: what may exist only once in a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TypeVar
+
+from hearth.inventory.documents import Document, Documents, Found, find, first
+from hearth.inventory.faults import Fault, quoted
+from hearth.inventory.keys import blob, key_fault
+
+T = TypeVar("T", bound=Hashable)
+KEY_PATHS = ("operators.*.keys.*", "helpers.*.keys.*")
+SLOT_MAXIMUM = 65534
+
+
+def unique_faults(documents: Documents) -> Iterator[Fault]:
+    """Yield a fault for everything that is taken twice, at the second place, naming the first."""
+    fleet, households = documents.fleet, documents.households
+    yield from _slots(households)
+    yield from _once(_all(households, "id", str), "the id", "give each household one of its own")
+    yield from _once(_all(households, "domain", str), "the domain", "give each household one of its own")
+    yield from _once(_all(households, "support.screens.*.port", int), "the screen port", "choose another one")
+    yield from _once(public_ports(documents), "the public port", "choose another one", key=_relay_and_port)
+    yield from _once(host_names(documents), "the host name", "choose another one", key=_host_name)
+    yield from _once(_addresses(fleet), "the address", "give each host one of its own", key=_lower)
+    yield from _once(find(fleet, "operators.*.name", str), "the operator's name", "choose another one")
+    yield from _once(find(fleet, "helpers.*.name", str), "the helper's name", "choose another one")
+    yield from _once(find(fleet, "releases.*.product", str), "the product", "keep one release of each product")
+    yield from _once(_good_keys(documents), "this SSH key", "each person needs a key of their own", key=_blob)
+    for household in households:
+        yield from _once(find(household, "owncloud.users.*.name", str), "the user's name", "choose another one")
+        yield from _once(find(household, "support.screens.*.name", str), "the screen's name", "choose another one")
+
+
+def host_names(documents: Documents) -> Iterator[Found[str]]:
+    """All hosts' names: relays and Pis as they stand; for a box the household's id stands for ``box-ID``."""
+    for path in ("relays.*.name", "pis.*.name"):
+        yield from find(documents.fleet, path, str)
+    yield from _all(documents.households, "id", str)
+
+
+def public_ports(documents: Documents) -> Iterator[Found[int]]:
+    """The public ports that households have on their relays."""
+    return _all(documents.households, "relay.public_port", int)
+
+
+def relay_name(household: Document) -> Found[str] | None:
+    """The relay that a household names, in either of the two forms."""
+    return first(household, "relay", str) or first(household, "relay.name", str)
+
+
+def _slots(households: tuple[Document, ...]) -> Iterator[Fault]:
+    taken = {found.value for found in _all(households, "slot", int)}
+    free = next((slot for slot in range(1, SLOT_MAXIMUM + 1) if slot not in taken), None)
+    way_out = f"the lowest free slot is {free}" if free else "no slot is free"
+    yield from _once(_all(households, "slot", int), "slot", way_out)
+
+
+def _once(
+    founds: Iterable[Found[T]], what: str, way_out: str, key: Callable[[Found[T]], Hashable] | None = None
+) -> Iterator[Fault]:
+    """Yield a fault for each value whose ``key`` (by default the value) was seen before."""
+    seen: dict[Hashable, Found[T]] = {}
+    for found in founds:
+        mine = key(found) if key else found.value
+        other = seen.setdefault(mine, found)
+        if other is not found:
+            value = "" if what.startswith("this") else f" {_plain(found.value)}"
+            yield found.fault(f"{what}{value} is already taken{_owner(other)} ({other.at}); {way_out}")
+
+
+def _plain(value: object) -> str:
+    return quoted(value).strip('"')
+
+
+def _owner(found: Found[T]) -> str:
+    folder = found.document.file.parent.name
+    return f" by {_plain(found.document.name)}" if folder == "households" else ""
+
+
+def _all(households: tuple[Document, ...], path: str, kind: type[T]) -> Iterator[Found[T]]:
+    for household in households:
+        yield from find(household, path, kind)
+
+
+def _addresses(fleet: Document) -> Iterator[Found[str]]:
+    yield from find(fleet, "relays.*.address", str)
+    yield from find(fleet, "pis.*.address", str)
+
+
+def _good_keys(documents: Documents) -> Iterator[Found[str]]:
+    for path in KEY_PATHS:
+        for found in find(documents.fleet, path, str):
+            if key_fault(found.value) is None:
+                yield found
+    for found in _all(documents.households, "support.screens.*.key", str):
+        if key_fault(found.value) is None:
+            yield found
+
+
+def _relay_and_port(found: Found[int]) -> Hashable:
+    relay = relay_name(found.document)
+    return (relay.value if relay else None, found.value)
+
+
+def _host_name(found: Found[str]) -> str:
+    # Two equal ids are told by a rule of their own; here the file makes them differ.
+    in_household = found.document.file.parent.name == "households"
+    return f"box-{found.value} {found.document.file}" if in_household else found.value
+
+
+def _lower(found: Found[str]) -> str:
+    return found.value.lower()
+
+
+def _blob(found: Found[str]) -> str:
+    return blob(found.value)

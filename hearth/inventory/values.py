@@ -1,0 +1,144 @@
+"""Rules about single values that no schema can express: names, addresses, keys, releases, times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from hearth.inventory.defaults import ports_of
+from hearth.inventory.documents import Document, Documents, Found, find, first
+from hearth.inventory.faults import Fault, quoted
+from hearth.inventory.keys import key_fault
+from hearth.inventory.marks import MarkedDict
+from hearth.inventory.times import parse_window, time_zone_fault
+from hearth.inventory.unique import KEY_PATHS
+
+# PHP of ownCloud 11: at least 8.3, below 8.6 (its own lib/base.php and composer.json).
+OWNCLOUD_PHP = ((8, 3), (8, 6))
+# Debian's own accounts, those of the packages on our hosts, and those that hearth's tunnel servers use.
+SYSTEM_ACCOUNTS = frozenset(
+    (
+        *("root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data"),
+        *("backup", "list", "irc", "gnats", "nobody", "messagebus", "sshd", "polkitd", "avahi", "ntp", "ntpsec"),
+        *("chrony", "mysql", "redis", "haproxy", "postgres", "debian", "pi", "admin", "sudo", "adm", "users", "staff"),
+        *("tunnel", "screen", "viewer", "socks", "hearth", "restic", "rest-server"),
+    )
+)
+GROUP_NAMES = frozenset({"all", "boxes", "relays", "pis", "inventory"})
+WEB_PORTS = frozenset({80, 443})
+
+
+def value_faults(documents: Documents) -> Iterator[Fault]:
+    """Yield the faults of all rules that look at one value or one entry at a time."""
+    fleet = documents.fleet
+    yield from _people(fleet)
+    yield from _hosts(fleet)
+    yield from _keys(documents)
+    yield from _releases(documents)
+    yield from _times_and_zones(documents)
+    for household in documents.households:
+        yield from _web_ports(first(household, "ssh_port", int))
+
+
+def _people(fleet: Document) -> Iterator[Fault]:
+    for found in find(fleet, "operators.*.name", str):
+        if found.value in SYSTEM_ACCOUNTS or found.value.startswith("systemd-"):
+            yield found.fault(f"{quoted(found.value)} is a system account; give the operator a name of their own")
+
+
+def _web_ports(found: Found[int] | None) -> Iterator[Fault]:
+    if found and found.value in WEB_PORTS:
+        yield found.fault(f"the port {found.value} is the web server's; choose another one for SSH, such as 2222")
+
+
+def _hosts(fleet: Document) -> Iterator[Fault]:
+    for group in ("relays", "pis"):
+        for found in find(fleet, f"{group}.*.name", str):
+            if found.value in GROUP_NAMES:
+                yield found.fault(f"{quoted(found.value)} names a group of hosts; choose another name for this one")
+            elif found.value.startswith("box-"):
+                yield found.fault(f"{quoted(found.value)} looks like a household's box; choose another name")
+        for found in find(fleet, f"{group}.*.address", str):
+            yield from address_faults(found)
+    for path in ("ssh_port", "relays.*.ssh_port", "pis.*.ssh_port"):
+        for port in find(fleet, path, int):
+            yield from _web_ports(port)
+    for pi in find(fleet, "pis.*", MarkedDict):
+        ssh, tunnel = ports_of(fleet, pi.value)
+        if ssh == tunnel:
+            yield pi.fault(f"the Pi's ssh_port and tunnel_port are both {ssh}; they need two")
+
+
+def address_faults(found: Found[str]) -> Iterator[Fault]:
+    """Yield a fault when something that looks like an IP address is none."""
+    text = found.value
+    if ":" in text or text.replace(".", "").isdigit():
+        try:
+            ip_address(text)
+        except ValueError:
+            yield found.fault(f"{quoted(text)} is no IP address; correct it, and give no port here")
+
+
+def _keys(documents: Documents) -> Iterator[Fault]:
+    founds = [found for path in KEY_PATHS for found in find(documents.fleet, path, str)]
+    for household in documents.households:
+        founds += find(household, "support.screens.*.key", str)
+    for found in founds:
+        sentence = key_fault(found.value)
+        if sentence:
+            yield found.fault(sentence)
+
+
+def _releases(documents: Documents) -> Iterator[Fault]:
+    fleet = documents.fleet
+    for found in find(fleet, "releases.*.sha256", str):
+        if set(found.value) == {"0"}:
+            yield found.fault("a sha256 of zeros pins nothing; give what sha256sum prints for the tarball")
+    for path in ("releases.*.url", "releases.*.mirrors.*"):
+        for found in find(fleet, path, str):
+            if found.value.startswith(("http://", "https://")) and not _has_host(found.value):
+                yield found.fault(f"{quoted(found.value)} is no web address; correct its host name or port")
+    for release in find(fleet, "releases.*", MarkedDict):
+        version, php = release.value.get("version"), release.value.get("php")
+        if release.value.get("product") == "owncloud" and isinstance(version, str) and isinstance(php, str):
+            sentence = _php_fault(version, php)
+            if sentence:
+                yield release._replace(mark=release.value.values_at["php"]).fault(sentence)
+
+
+def _has_host(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _php_fault(version: str, php: str) -> str | None:
+    major, numbers = version.partition(".")[0], php.split(".")
+    if not major.isdigit() or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        return None  # the schema has said what versions look like
+    if int(major) < 11:
+        return f"ownCloud {version} needs PHP 7.4, which no supported Debian has; pin ownCloud 11"
+    lowest, beyond = OWNCLOUD_PHP
+    if not lowest <= (int(numbers[0]), int(numbers[1])) < beyond:
+        return f'ownCloud {version} runs on PHP 8.3 to 8.5, not {php}; Debian 13 has "8.4"'
+    return None
+
+
+def _times_and_zones(documents: Documents) -> Iterator[Fault]:
+    zones = [first(document, "time_zone", str) for document in (documents.fleet, *documents.households)]
+    for found in zones:
+        sentence = time_zone_fault(found.value) if found else None
+        if found and sentence:
+            yield found.fault(sentence)
+    places = [(documents.fleet, f"defaults.{name}.window") for name in ("updates", "backup")]
+    places += [(each, f"{name}.window") for each in documents.households for name in ("updates", "backup")]
+    windows = [found for document, path in places for found in find(document, path, str)]
+    for found in windows:
+        try:
+            parse_window(found.value)
+        except ValueError as error:
+            if "empty" in str(error):
+                yield found.fault(f"the window {quoted(found.value)} is empty; let it end later than it starts")

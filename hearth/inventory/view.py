@@ -1,0 +1,126 @@
+"""The resolved fleet for people (tables) and for programs (plain data with stable names)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hearth.inventory.model import Fleet, Household, Window
+from hearth.inventory.sizes import format_size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def household_data(household: Household) -> dict[str, Any]:
+    """The household as plain data: sizes in bytes, times as HH:MM, and its derived box and tunnel address."""
+    data: dict[str, Any] = _plain(household)
+    return {**data, "box": household.box, "tunnel_address": str(household.tunnel_address)}
+
+
+def fleet_data(fleet: Fleet) -> dict[str, Any]:
+    """The fleet as plain data, its households as ``household_data`` has them."""
+    data: dict[str, Any] = {
+        each.name: _plain(getattr(fleet, each.name)) for each in fields(fleet) if each.name != "households"
+    }
+    return {**data, "households": [household_data(household) for household in fleet.households]}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, time):
+        return value.strftime("%H:%M")
+    return str(value) if isinstance(value, Path) else value
+
+
+def fleet_tables(fleet: Fleet) -> Iterator[Table]:
+    """The fleet for people: what all share, the hosts, the households."""
+    facts = _facts(f"Fleet {fleet.name}")
+    facts.add_row("zone", fleet.zone)
+    facts.add_row("time zone", fleet.time_zone)
+    facts.add_row("operators", _listed(operator.name for operator in fleet.operators))
+    facts.add_row("helpers", _listed(helper.name for helper in fleet.helpers))
+    facts.add_row("certificates", f"{fleet.certificates.issuer}, {fleet.certificates.lifetime_days} days")
+    facts.add_row("authority", str(fleet.authority.tls_ca) if fleet.authority else "not made yet")
+    facts.add_row("releases", _listed(f"{release.product} {release.version}" for release in fleet.releases))
+    for relay in fleet.relays:
+        facts.add_row(f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}")
+    for pi in fleet.pis:
+        facts.add_row(f"Pi {pi.name}", f"{pi.address}, SSH port {pi.ssh_port}, tunnel port {pi.tunnel_port}")
+    yield facts
+    table = _table("Households", "household", "slot", "domain", "relay", "updates", "screens")
+    for each in fleet.households:
+        table.add_row(
+            each.id,
+            str(each.slot),
+            each.domain,
+            each.relay,
+            _hours(each.updates.window),
+            _listed(f"{screen.name} ({screen.port})" for screen in each.screens),
+        )
+    yield table
+
+
+def household_tables(household: Household) -> Iterator[Table]:
+    """One household for people, in the order of its file."""
+    cloud = household.owncloud
+    facts = _facts(f"Household {household.id}")
+    facts.add_row("box", f"{household.box}, SSH port {household.ssh_port}")
+    facts.add_row("slot", f"{household.slot} ({household.tunnel_address} on {household.relay})")
+    facts.add_row("domain", household.domain)
+    facts.add_row("access", household.access)
+    facts.add_row("public port", str(household.public_port) if household.public_port else "none")
+    facts.add_row("time zone", household.time_zone)
+    facts.add_row("release", f"{cloud.release.product} {cloud.release.version}, PHP {cloud.release.php}")
+    facts.add_row("upload limit", format_size(cloud.upload_limit))
+    facts.add_row("post limit", format_size(cloud.post_limit))
+    facts.add_row("memory limit", format_size(cloud.memory_limit))
+    facts.add_row("room", format_size(cloud.room))
+    facts.add_row("apps", _listed(cloud.apps))
+    updates = household.updates
+    reboot = "may reboot" if updates.reboot else "never reboots"
+    facts.add_row("updates", f"{_hours(updates.window)}, {reboot}, new releases: {updates.release}")
+    backup = household.backup
+    told = f"{_hours(backup.window)}, at most {backup.max_age_days} days old" if backup.enabled else "none"
+    facts.add_row("backup", told)
+    yield facts
+    users = _table("Users", "name", "display name", "admin")
+    for user in cloud.users:
+        users.add_row(user.name, user.display_name, "yes" if user.admin else "")
+    yield users
+    if household.screens:
+        screens = _table(f"Screens on {household.pi}", "name", "port", "helpers")
+        for screen in household.screens:
+            screens.add_row(screen.name, str(screen.port), _listed(screen.helpers))
+        yield screens
+
+
+def _facts(title: str) -> Table:
+    table = _table(title, "", "")
+    table.show_header = False
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table  # noqa: PLC0415 (only people need it; see hearth/commands/inventory.py)
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _hours(window: Window) -> str:
+    return f"{window.start:%H:%M}-{window.end:%H:%M}"
+
+
+def _listed(words: Iterator[str] | tuple[str, ...]) -> str:
+    return ", ".join(words) or "none"

@@ -1,0 +1,202 @@
+"""What a good inventory comes to: defaults, roads, the authority, the slices of the hosts."""
+
+from __future__ import annotations
+
+from datetime import time
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from hearth.inventory import groups, load_or_raise
+from hearth.inventory.faults import InventoryError
+from hearth.inventory.model import Household, Road, Window
+from tests.unit.inventory.corpus import GOOD
+
+MIB, GIB = 1024**2, 1024**3
+BENCH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMIvScik939+AuX714xMbrQJMOfQtSEVEM3CbJtNkYb"
+
+
+def _edit(folder: Path, file: str, old: str, new: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+
+
+def _household(folder: Path, name: str) -> Household:
+    return next(each for each in load_or_raise(folder).households if each.id == name)
+
+
+def test_sizes_are_bytes_and_what_is_not_said_follows_from_the_upload_limit() -> None:
+    cloud = _household(GOOD, "mueller").owncloud
+
+    assert (cloud.upload_limit, cloud.post_limit, cloud.room) == (3000 * MIB, 3000 * MIB, 6000 * MIB)
+
+
+def test_the_fleets_defaults_fill_in_property_by_property(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "fleet.yaml", "    memory_limit: 512M", "    memory_limit: 1G\n    apps: [calendar]")
+    _edit(fleet_folder, "fleet.yaml", "    window: 03:00-05:00", "    window: 04:00-05:00\n    reboot: false")
+
+    mueller, schmidt = _household(fleet_folder, "mueller"), _household(fleet_folder, "schmidt")
+
+    assert mueller.owncloud.memory_limit == schmidt.owncloud.memory_limit == GIB
+    assert mueller.owncloud.apps == ("calendar", "contacts")
+    assert schmidt.owncloud.apps == ("calendar",)
+    assert mueller.updates.window == Window(time(4), time(5))
+    assert schmidt.updates.window == Window(time(23, 30), time(1, 30))
+    assert not mueller.updates.reboot
+    assert not schmidt.updates.reboot
+
+
+def test_a_household_overrides_a_true_default_with_false(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/schmidt.yaml", "  window: 23:30-01:30", "  reboot: false")
+    _edit(fleet_folder, "fleet.yaml", "    window: 03:00-05:00", "    reboot: true")
+
+    assert not _household(fleet_folder, "schmidt").updates.reboot
+    assert _household(fleet_folder, "mueller").updates.reboot
+
+
+def test_time_zone_and_ssh_port_come_from_the_fleet_unless_said(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/schmidt.yaml", "relay: relay1", "relay: relay1\nssh_port: 2022")
+
+    mueller, schmidt = _household(fleet_folder, "mueller"), _household(fleet_folder, "schmidt")
+
+    assert (mueller.time_zone, mueller.ssh_port) == ("Europe/Berlin", 2222)
+    assert (schmidt.time_zone, schmidt.ssh_port) == ("Europe/Vienna", 2022)
+
+
+def test_the_ssh_port_is_22_when_nobody_says_one(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "fleet.yaml", "ssh_port: 2222\n", "")
+
+    fleet = load_or_raise(fleet_folder)
+
+    assert {host.ssh_port for host in (*fleet.boxes(), *fleet.relay_hosts(), *fleet.pi_hosts())} == {22}
+
+
+def test_a_household_may_have_a_public_port_and_a_domain_of_its_own(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: {name: relay1, public_port: 20443}")
+    _edit(
+        fleet_folder,
+        "households/mueller.yaml",
+        "domain: mueller.home.example",
+        "domain: cloud.mueller.example\nown_domain: true",
+    )
+
+    mueller = _household(fleet_folder, "mueller")
+
+    assert (mueller.relay, mueller.public_port, mueller.domain) == ("relay1", 20443, "cloud.mueller.example")
+
+
+@pytest.mark.parametrize(("slot", "address"), [(1, "127.10.0.1"), (256, "127.10.1.0"), (65534, "127.10.255.254")])
+def test_each_slot_has_a_loopback_address_of_its_own(fleet_folder: Path, slot: int, address: str) -> None:
+    _edit(fleet_folder, "households/mueller.yaml", "slot: 17", f"slot: {slot}")
+
+    assert _household(fleet_folder, "mueller").tunnel_address == IPv4Address(address)
+
+
+def test_the_household_gets_the_release_of_its_product(fleet_folder: Path) -> None:
+    nextcloud = """  - product: nextcloud
+    version: 35.0.1
+    url: https://releases.home.example/nextcloud-35.0.1.tar.bz2
+    sha256: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
+    archive_top: nextcloud
+    php: "8.4"
+
+defaults:"""
+    _edit(fleet_folder, "fleet.yaml", "defaults:", nextcloud)
+    _edit(fleet_folder, "households/schmidt.yaml", "owncloud:", "owncloud:\n  product: nextcloud")
+
+    assert _household(fleet_folder, "schmidt").owncloud.release.version == "35.0.1"
+    assert _household(fleet_folder, "mueller").owncloud.release.product == "owncloud"
+
+
+def test_the_operators_road_comes_first_and_the_first_days_road_second(fleet_folder: Path) -> None:
+    roads = load_or_raise(fleet_folder).roads
+
+    anna = Path("~/.ssh/anna_key").expanduser()
+    assert roads["box-mueller"] == (
+        Road("10.213.0.11", 2222, "anna", (BENCH_KEY,), anna),
+        Road("10.213.0.11", 22, "root", (BENCH_KEY,), fleet_folder / "bench_key"),
+    )
+    assert [road.address for road in roads["relay1"]] == ["relay1.home.example", "relay1.home.example"]
+    assert "box-schmidt" not in roads
+
+
+def test_the_operator_is_the_fleets_first_when_local_yaml_names_none(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "local.yaml", "operator:\n  name: anna\n  identity: ~/.ssh/anna_key\n", "")
+
+    road = load_or_raise(fleet_folder).roads["relay1"][0]
+
+    assert (road.user, road.identity) == ("anna", None)
+
+
+def _put_authority(folder: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key, name = Ed25519PrivateKey.generate(), x509.Name([])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    (folder / "authority").mkdir()
+    (folder / "authority" / "tls-ca.pem").write_bytes(builder.sign(key, None).public_bytes(Encoding.PEM))
+    (folder / "authority" / "ssh-user-ca.pub").write_text(BENCH_KEY + "\n")
+
+
+def test_the_authority_is_there_when_both_public_halves_are(
+    fleet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    monkeypatch.setenv("HEARTH_AUTHORITY_PASSPHRASE_FILE", "/run/passphrase")
+    assert load_or_raise(fleet_folder).authority is None
+    _put_authority(fleet_folder)
+
+    authority = load_or_raise(fleet_folder).authority
+
+    assert authority is not None
+    assert authority.tls_ca == fleet_folder / "authority" / "tls-ca.pem"
+    assert authority.ssh_user_ca == BENCH_KEY
+    assert authority.folder == Path("/state/hearth/authority/example")
+    assert authority.passphrase_file == Path("/run/passphrase")
+
+
+def test_local_yaml_says_where_the_private_halves_lie(fleet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEARTH_AUTHORITY_PASSPHRASE_FILE", "/run/passphrase")
+    _put_authority(fleet_folder)
+    _edit(fleet_folder, "local.yaml", "hosts:", "authority:\n  folder: ~/ca\n  passphrase_file: /etc/pass\nhosts:")
+
+    authority = load_or_raise(fleet_folder).authority
+
+    assert authority is not None
+    assert (authority.folder, authority.passphrase_file) == (Path("~/ca").expanduser(), Path("/etc/pass"))
+
+
+def test_a_broken_public_half_is_a_fault(fleet_folder: Path) -> None:
+    _put_authority(fleet_folder)
+    (fleet_folder / "authority" / "tls-ca.pem").write_text("nonsense")
+
+    with pytest.raises(InventoryError, match=r"fleet/authority/tls-ca\.pem:1:1: this is no certificate"):
+        load_or_raise(fleet_folder)
+
+
+def test_groups_name_every_host_with_its_slice(fleet_folder: Path) -> None:
+    made = groups(fleet_folder)
+
+    assert set(made) == {"boxes", "relays", "pis", "household_mueller", "household_schmidt", "all"}
+    name, data = made["household_mueller"][0]
+    assert name == "@hearth/box-mueller"
+    assert data["box"].household.id == "mueller"
+    assert data["roads"] == data["box"].roads != ()
+    assert [household.id for household in made["relays"][0][1]["relay"].households] == ["mueller", "schmidt"]
+    pi = made["pis"][0][1]["pi"]
+    assert [household.screens[0].name for household in pi.households] == ["oma", "opa"]
+    assert [helper.name for helper in pi.helpers] == ["karl"]
+
+
+def test_an_invalid_inventory_has_no_groups(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "fleet.yaml", "zone: home.example", "zone: 5")
+
+    with pytest.raises(InventoryError, match=r'^fleet/fleet\.yaml:4:7: "zone" must be a text, not 5'):
+        groups(fleet_folder)
