@@ -127,15 +127,15 @@ class ArtefactState(FactBase[State]):
             raise FactProcessError(str(fault)) from fault
 
 
-def digest(artefacts: Iterable[File | Link], absent: Iterable[str], check: str, activate: str) -> str:
-    """The SHA-256 (hex) of a whole change: its files, what shall be absent, and what is run for it."""
+def digest(artefacts: Iterable[File | Link], absent: Iterable[str], commands: Iterable[str]) -> str:
+    """The SHA-256 (hex) of a whole change: its files, what shall be absent, and the commands that are run for it."""
     parts: list[Any] = [
         [a.path, a.target]
         if isinstance(a, Link)
         else [a.path, hashlib.sha256(a.raw).hexdigest(), a.mode, a.owner, a.group]
         for a in artefacts
     ]
-    whole = json.dumps([parts, sorted(absent), check, activate])
+    whole = json.dumps([parts, sorted(absent), list(commands)])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -163,40 +163,17 @@ def is_settled(state: State, artefacts: Iterable[File | Link], absent: Iterable[
     )
 
 
-def payload(
-    change: str,
-    artefacts: Iterable[File | Link],
-    absent: Iterable[str],
-    check: str,
-    activate: str,
-    guard_s: int,
-    wanted: str,
-    token: str,
-) -> str:
-    """What ``apply put`` reads: the whole change as one line of JSON."""
-    return json.dumps(
-        {
-            "name": change,
-            "digest": wanted,
-            "files": [
-                {"path": a.path, "link": a.target}
-                if isinstance(a, Link)
-                else {
-                    "path": a.path,
-                    "content": base64.b64encode(a.raw).decode(),
-                    "mode": a.mode,
-                    "owner": a.owner,
-                    "group": a.group,
-                }
-                for a in artefacts
-            ],
-            "absent": list(absent),
-            "check": check,
-            "activate": activate,
-            "guard_s": guard_s,
-            "token": token,
-        }
-    )
+def entry(artefact: File | Link) -> dict[str, str]:
+    """An artefact as ``apply put`` reads it."""
+    if isinstance(artefact, Link):
+        return {"path": artefact.path, "link": artefact.target}
+    return {
+        "path": artefact.path,
+        "content": base64.b64encode(artefact.raw).decode(),
+        "mode": artefact.mode,
+        "owner": artefact.owner,
+        "group": artefact.group,
+    }
 
 
 @operation()
@@ -206,26 +183,40 @@ def put(
     absent: tuple[str, ...] = (),
     check: str = "",
     activate: str = "",
+    verify: str = "",
     guard_s: int = 0,
 ) -> Generator[PyinfraCommand, None, None]:
-    """Put a set of files whole; undo all of it when ``check`` or ``activate`` fails.
+    """Put a set of files whole; undo all of it when one of its commands fails.
 
     + change: the name of the set on the host, letters and hyphens
     + artefacts: the files and links to be there; what the same change put earlier and is not among them now is removed
     + absent: paths of others that shall not be there
     + check: shell command that judges the files in their place
-    + activate: shell command that makes the service take them; run whenever anything differed
+    + activate: shell command that makes the service take them; run whenever anything differed, and again after an undo
+    + verify: shell command that looks whether the service really does what the files say
     + guard_s: when positive, the host undoes the change by itself after so many seconds unless the operator's side
       reaches it anew over the operator's road (``hearth.guard``)
     """
     paths = tuple(artefact.path for artefact in artefacts) + absent
-    wanted = digest(artefacts, absent, check, activate)
+    wanted = digest(artefacts, absent, (check, activate, verify))
     state = host.get_fact(ArtefactState, change=change, paths=paths)
     if is_settled(state, artefacts, absent, wanted):
         host.noop(f"{change} is as it shall be")
         return
     token = secrets.token_hex(16)
-    text = payload(change, artefacts, absent, check, activate, guard_s, wanted, token)
+    text = json.dumps(
+        {
+            "name": change,
+            "digest": wanted,
+            "files": [entry(artefact) for artefact in artefacts],
+            "absent": absent,
+            "check": check,
+            "activate": activate,
+            "verify": verify,
+            "guard_s": guard_s,
+            "token": token,
+        }
+    )
     if guard_s:
         yield FunctionCommand(guard.put_and_confirm, (change, text, token, guard_s), {})
     else:

@@ -9,7 +9,7 @@ a power cut at any point leaves either the old files, or a registered undo that 
     registered   CHANGES/NAME/change.json and the old files' copies are on disk; nothing is touched yet
     armed        only for a guarded change: a systemd timer will run ``revert NAME`` when nobody confirms in time
     placed       every file is in its place, each by rename
-    active       ``check`` and ``activate`` have succeeded; a guarded change waits here for ``confirm``
+    active       ``check``, ``activate`` and ``verify`` have succeeded; a guarded change waits here for ``confirm``
     settled      CHANGES/NAME is gone and APPLIED/NAME holds the digest of what was applied, then its paths: what
                  an earlier change of the same name put and this one does not know any more is removed
 
@@ -260,6 +260,7 @@ def put(change: dict[str, Any]) -> str:
         place(change)
         run(change["check"], "the check")
         run(change["activate"], "activating")
+        run(change["verify"], "the look at the result")
     except (Refused, OSError, KeyError, subprocess.TimeoutExpired) as fault:
         disarm(name)
         try:

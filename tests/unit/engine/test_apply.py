@@ -41,6 +41,7 @@ def change(files: dict[Path, str], *, digest: str = "d1", token: str = "t1", **m
         "absent": [],
         "check": "",
         "activate": "",
+        "verify": "",
         "guard_s": 0,
     } | more
 
@@ -83,6 +84,13 @@ def test_a_failing_activation_activates_the_old_files_again(tmp_path: Path) -> N
     with pytest.raises(apply.Refused, match="activating failed"):
         apply.put(change({conf: "bad"}, activate=f"cat {conf} >> {log}; grep -q good {conf}"))
     assert log.read_text() == "badgood"
+
+
+def test_a_failing_look_at_the_result_undoes_the_change_and_is_not_asked_of_the_old_files(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    with pytest.raises(apply.Refused, match=r"does not answer; the old files are back$"):
+        apply.put(change({conf: "new"}, verify="echo does not answer >&2; false"))
+    assert not conf.exists()
 
 
 def test_links_are_made_replaced_and_brought_back(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Real Debian hosts on one machine: see docs/lab.md."""

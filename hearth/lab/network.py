@@ -1,0 +1,294 @@
+"""The lab's network: namespaces for the internet, the routers and the hosts, and the operator's bench.
+
+A namespace is finished when its ``lo`` is up: that is always the last step, so one that a crash left half made is
+seen and made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from hearth.lab.process import LabError, run
+from hearth.lab.register import IP_FORWARD
+from hearth.lab.topology import (
+    HOME_ROUTER,
+    INTERNET_GATEWAY,
+    RELEASES_ADDRESS,
+    RESOLVER_ADDRESS,
+    Bench,
+    Member,
+    Names,
+)
+
+# MSS is clamped because the machine's own way out may have a smaller MTU than the lab's links. What comes out of the
+# lab reaches the world, but neither the machine itself nor any lab's bench.
+ROOT_RULES = """\
+table inet {table} {{
+  chain forward {{
+    type filter hook forward priority filter - 10; policy accept;
+    iifname "{uplink}" ip daddr 10.213.0.0/16 drop
+    iifname "{bench}" drop
+    oifname "{bench}" drop
+    iifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
+    oifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
+  }}
+  chain input {{
+    type filter hook input priority filter - 10; policy accept;
+    iifname {{ "{uplink}", "{bench}" }} ct state established,related accept
+    iifname {{ "{uplink}", "{bench}" }} drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    iifname "{uplink}" masquerade
+  }}
+}}
+"""
+
+# Nobody on an internet finds a private range, and one that the machine's own network has must not stand in for a
+# home. The machine's name server, wherever it is, is found at an address of the lab's internet: in the home of an
+# operator it is likely to be 192.168.1.1, which here is the box's own router.
+INTERNET_RULES = """\
+table inet internet {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    ip daddr {resolver} meta l4proto {{ tcp, udp }} th dport 53 dnat ip to {name_server}
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    ct status dnat accept
+    ip daddr {{ 192.168.0.0/16, 10.213.0.0/16 }} drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "uplink" masquerade
+  }}
+}}
+"""
+
+# A household's router as it comes out of its box: it masquerades, answers nothing from outside, and passes on only
+# what it was told to.
+ROUTER_RULES = """\
+table inet router {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+{forwards}
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "wan" masquerade
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    iifname "lan" accept
+    ct status dnat accept
+  }}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iifname {{ "lo", "lan" }} accept
+    ct state established,related accept
+  }}
+}}
+"""
+
+
+def router_rules(member: Member) -> str:
+    """The nftables rules of the router before ``member``."""
+    forwards = "\n".join(f'    iifname "wan" tcp dport {port} dnat ip to {member.address}' for port in member.forwards)
+    return ROUTER_RULES.format(forwards=forwards)
+
+
+def numbers_on_the_wire() -> set[int]:
+    """The N of every 10.213.N.0/24 that this machine already has an address or a route in."""
+    words = run(["ip", "-4", "address"]).stdout.split() + run(["ip", "-4", "route"]).stdout.split()
+    inside = [word.split(".") for word in words if word.startswith("10.213.")]
+    return {int(parts[2]) for parts in inside if len(parts) == 4}
+
+
+def name_server() -> str:
+    """The machine's first name server, one that other hosts can ask. Raises ``LabError`` if it has none."""
+    for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+        lines = path.read_text().splitlines() if path.exists() else []
+        for address in (line.split()[1] for line in lines if re.match(r"nameserver\s+[0-9.]+\s*$", line)):
+            if not address.startswith("127."):
+                return address
+    raise LabError("/etc/resolv.conf names no IPv4 name server outside this machine, which the lab's hosts could ask.")
+
+
+def build_outside(names: Names, bench: Bench) -> None:
+    """Make the bench bridge, the internet and the uplink between it and the machine, unless they are there."""
+    if _is_finished(names.internet) and names.bench in links(names.link_prefix):
+        return
+    server = name_server()
+    destroy(names)
+    _add_namespace(names.internet, forwarding=True)
+    _ip(
+        f"link add {names.bench} type bridge",
+        f"address add {bench.operator}/25 dev {names.bench}",
+        f"link set {names.bench} up",
+        f"link add {names.uplink} type veth peer name uplink netns {names.internet}",
+        f"address add {bench.uplink_outside}/30 dev {names.uplink}",
+        f"link set {names.uplink} up",
+    )
+    run(["nft", "-f", "-"], stdin=ROOT_RULES.format(table=names.nft_table, uplink=names.uplink, bench=names.bench))
+    IP_FORWARD.write_text("1")
+    _ip(
+        "link add internet type bridge",
+        f"address add {INTERNET_GATEWAY}/24 dev internet",
+        f"address add {RELEASES_ADDRESS}/24 dev internet",
+        f"address add {RESOLVER_ADDRESS}/24 dev internet",
+        "link set internet up",
+        f"address add {bench.uplink_inside}/30 dev uplink",
+        "link set uplink up",
+        f"route add default via {bench.uplink_outside}",
+        namespace=names.internet,
+    )
+    rules = INTERNET_RULES.format(resolver=RESOLVER_ADDRESS, name_server=server)
+    run(["ip", "netns", "exec", names.internet, "nft", "-f", "-"], stdin=rules)
+    _finish(names.internet)
+
+
+def build_host(names: Names, bench: Bench, member: Member, bench_is_up: bool) -> None:
+    """Make a host's namespace anew, with its links to where it stands, and the router before it if it is at home."""
+    namespace = names.host(member.name)
+    unplug(names, member)
+    _add_namespace(namespace)
+    if member.at_home:
+        _build_router(names, member)
+        switch, bridge, prefix = names.router(member.name), "lan", 24
+    else:
+        switch, bridge, prefix = names.internet, "internet", 24
+    port, bench_port = f"h{member.number}", names.bench_port(member.number)
+    _ip(
+        f"link add eth0 netns {namespace} type veth peer name {port} netns {switch}",
+        f"link add {bench_port} type veth peer name bench0 netns {namespace}",
+        f"link set {bench_port} master {names.bench}",
+        f"link set {bench_port} type bridge_slave isolated on",
+        f"link set {bench_port} {'up' if bench_is_up else 'down'}",
+    )
+    _ip(f"link set {port} master {bridge}", f"link set {port} up", namespace=switch)
+    _ip(
+        # The same after each boot, as a network card's: whoever knows the host by ARP would lose it for a while.
+        f"link set eth0 address {names.hardware_address(member.number)}",
+        f"address add {member.address}/{prefix} dev eth0",
+        "link set eth0 up",
+        f"route add default via {member.gateway}",
+        f"link set bench0 address {names.hardware_address(member.number, bench=True)}",
+        # No more than the operator's machine is reached over the bench.
+        f"address add {bench.host(member.number)} peer {bench.operator} dev bench0",
+        "link set bench0 up",
+        namespace=namespace,
+    )
+    _finish(namespace)
+
+
+def _build_router(names: Names, member: Member) -> None:
+    router = names.router(member.name)
+    if _is_finished(router):
+        return
+    _delete_namespace(router)
+    _add_namespace(router, forwarding=True)
+    wan_port = f"r{member.number}"
+    _ip(f"link add wan netns {router} type veth peer name {wan_port} netns {names.internet}")
+    _ip(f"link set {wan_port} master internet", f"link set {wan_port} up", namespace=names.internet)
+    _ip(
+        "link add lan type bridge",
+        f"address add {HOME_ROUTER}/24 dev lan",
+        "link set lan up",
+        f"address add {member.public_address}/24 dev wan",
+        "link set wan up",
+        f"route add default via {INTERNET_GATEWAY}",
+        namespace=router,
+    )
+    run(["ip", "netns", "exec", router, "nft", "-f", "-"], stdin=router_rules(member))
+    _finish(router)
+
+
+def unplug(names: Names, member: Member) -> None:
+    """Take a host's namespace and its links away; its router stays, as in life."""
+    # Links go with their namespace, but not at once: the kernel does that in the background. So they go first.
+    _delete_links([names.bench_port(member.number)])
+    switch = names.router(member.name) if member.at_home else names.internet
+    run(["ip", "-n", switch, "link", "delete", f"h{member.number}"], check=False)
+    _delete_namespace(names.host(member.name))
+
+
+def set_bench(names: Names, bench: Bench, member: Member, is_up: bool) -> None:
+    """Plug a host's bench link in, or take it out."""
+    _ip(f"link set {names.bench_port(member.number)} {'up' if is_up else 'down'}")
+    # The machine shall neither keep sending to nor keep giving up on a host that it asked for a moment ago.
+    run(["ip", "neighbour", "flush", "to", str(bench.host(member.number)), "dev", names.bench])
+
+
+def destroy(names: Names) -> None:
+    """Remove every namespace, link and nftables table of the lab, found by their names alone."""
+    for namespace in namespaces(names):
+        _delete_namespace(namespace)
+    _delete_links(links(names.link_prefix))
+    tables = json.loads(run(["nft", "--json", "list", "tables"]).stdout)["nftables"]
+    if any(one.get("table", {}).get("name") == names.nft_table for one in tables):
+        run(["nft", "delete", "table", "inet", names.nft_table])
+
+
+def namespaces(names: Names) -> list[str]:
+    """The lab's network namespaces that exist."""
+    folder = Path("/run/netns")
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(names.namespace_prefix))
+
+
+def links(prefix: str) -> list[str]:
+    """The links of the machine's own namespace whose names begin with ``prefix``."""
+    found = json.loads(run(["ip", "-json", "link", "show"]).stdout or "[]")
+    return [one["ifname"] for one in found if one["ifname"].startswith(prefix)]
+
+
+def processes(names: Names) -> set[int]:
+    """The processes in the lab's network namespaces, whoever started them."""
+    found: set[int] = set()
+    for namespace in namespaces(names):
+        listed = run(["ip", "netns", "pids", namespace], check=False)
+        found |= {int(line) for line in listed.stdout.split()}
+    return found
+
+
+def _delete_links(unwanted: Iterable[str]) -> None:
+    existing = links("")
+    for link in unwanted:
+        if link in existing:
+            # It may vanish by itself meanwhile, with the namespace of its other end.
+            run(["ip", "link", "delete", link], check=False)
+            if link in links(link):
+                raise LabError(f"The link {link} cannot be removed.")
+
+
+def _add_namespace(namespace: str, forwarding: bool = False) -> None:
+    run(["ip", "netns", "add", namespace])
+    # A new namespace takes over the machine's ip_forward, which the lab has switched on.
+    value = "1" if forwarding else "0"
+    run(["ip", "netns", "exec", namespace, "sysctl", "-qw", f"net.ipv4.ip_forward={value}"])
+
+
+def _delete_namespace(namespace: str) -> None:
+    if Path("/run/netns", namespace).exists():
+        run(["ip", "netns", "delete", namespace])
+
+
+def _is_finished(namespace: str) -> bool:
+    if not Path("/run/netns", namespace).exists():
+        return False
+    shown = run(["ip", "-n", namespace, "-json", "link", "show", "dev", "lo"], check=False).stdout
+    return any("UP" in one["flags"] for one in json.loads(shown or "[]"))
+
+
+def _finish(namespace: str) -> None:
+    _ip("link set lo up", namespace=namespace)
+
+
+def _ip(*commands: str, namespace: str | None = None) -> None:
+    where = ["-n", namespace] if namespace else []
+    run(["ip", *where, "-batch", "-"], stdin="\n".join(commands) + "\n")
