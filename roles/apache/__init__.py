@@ -36,11 +36,20 @@ TLS_CIPHERS = (
 )
 TLS_GROUPS = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
 
+# Apache's own logs must fit as well, however small the household's limit is.
+SMALLEST_FILE_LIMIT = 2 << 30
+
 # Ask Apache itself: a graceful reload can return 0 and leave no Apache behind.
 ANSWERS = (
     "for try in 1 2 3 4 5 6 7 8 9 10; do "
     "curl --silent --insecure --max-time 5 --output /dev/null https://127.0.0.1/ && exit 0; sleep 0.5; done; "
     "echo 'Apache does not answer on port 443' >&2; journalctl -u apache2 -n 5 -o cat >&2; exit 1"
+)
+
+UNIT_IN_EFFECT = (
+    "systemctl is-active --quiet apache2 && "
+    'grep -q "^Max file size *$(systemctl show --property=LimitFSIZE --value apache2) " '
+    '"/proc/$(systemctl show --property=MainPID --value apache2)/limits"'
 )
 
 
@@ -53,9 +62,16 @@ def module_links() -> tuple[artefacts.Link, ...]:
     )
 
 
-def server_settings() -> str:
+def server_settings(domain: str) -> str:
     """What holds for the whole server: TLS profile, time limits, headers."""
-    return template(__file__, "server.conf.j2", tls_ciphers=":".join(TLS_CIPHERS), tls_groups=":".join(TLS_GROUPS))
+    return template(
+        __file__, "server.conf.j2", domain=domain, tls_ciphers=":".join(TLS_CIPHERS), tls_groups=":".join(TLS_GROUPS)
+    )
+
+
+def unit(upload_bytes: int) -> str:
+    """The service's drop-in: spool on the data disk, and no file without end (``upload_bytes``: the largest upload)."""
+    return template(__file__, "unit.conf.j2", spool=layout.SPOOL, file_bytes=max(2 * upload_bytes, SMALLEST_FILE_LIMIT))
 
 
 def site(household: Household) -> str:
@@ -80,10 +96,14 @@ def apache(household: Household) -> None:
         change="apache",
         artefacts=(
             *module_links(),
-            artefacts.File("/etc/apache2/conf-enabled/zz-hearth.conf", server_settings()),
+            artefacts.File("/etc/apache2/conf-enabled/zz-hearth.conf", server_settings(household.domain)),
             artefacts.File("/etc/apache2/sites-enabled/hearth.conf", site(household)),
+            artefacts.File("/etc/systemd/system/apache2.service.d/hearth.conf", unit(household.owncloud.upload_limit)),
         ),
         absent=UNWANTED,
         check="apache2ctl -t",
-        activate=f"systemctl enable --quiet apache2 && systemctl reload-or-restart apache2 && {ANSWERS}",
+        # A reload keeps connections, but the unit's limits hold for a new process only.
+        activate="systemctl daemon-reload && systemctl enable --quiet apache2 && "
+        f"if {UNIT_IN_EFFECT}; then systemctl reload apache2; else systemctl restart apache2; fi",
+        verify=ANSWERS,
     )

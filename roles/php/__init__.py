@@ -10,6 +10,8 @@ from hearth.render import template
 
 MODULES = ("bcmath", "cli", "curl", "fpm", "gd", "gmp", "intl", "mbstring", "mysql", "xml", "zip")
 
+PREPEND = f"{layout.LIBRARY}/prepend.php"
+
 # A home line at 1 Mbit/s carries 3 GB in some seven hours, but PHP's clocks stop while it waits for the network;
 # they bound the work on a file that has arrived.
 EXECUTION_S = 3600
@@ -30,7 +32,17 @@ def pool(cloud: OwnCloud) -> str:
         memory_bytes=cloud.memory_limit,
         execution_s=EXECUTION_S,
         spool=layout.SPOOL,
-        prepend=layout.DEPRECATIONS_SHIM if cloud.release.ignore_deprecations else "",
+        prepend=PREPEND,
+    )
+
+
+def prepend(cloud: OwnCloud) -> str:
+    """What PHP runs before every script: the limit for requests without a length, and the release's shim."""
+    return template(
+        __file__,
+        "prepend.php.j2",
+        upload_bytes=cloud.upload_limit,
+        shim=layout.DEPRECATIONS_SHIM if cloud.release.ignore_deprecations else "",
     )
 
 
@@ -38,6 +50,7 @@ def artefacts_of(cloud: OwnCloud) -> tuple[artefacts.File, ...]:
     """All files of the role."""
     php = cloud.release.php
     return (
+        artefacts.File(PREPEND, prepend(cloud)),
         artefacts.File(f"/etc/php/{php}/fpm/pool.d/zz-hearth.conf", pool(cloud)),
         artefacts.File(f"/etc/php/{php}/cli/conf.d/99-hearth.ini", template(__file__, "cli.ini.j2")),
         artefacts.File("/etc/tmpfiles.d/hearth-spool.conf", template(__file__, "tmpfiles.conf.j2", spool=layout.SPOOL)),

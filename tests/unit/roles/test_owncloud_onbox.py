@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roles.owncloud.onbox import archive, database, setup, system, tree, upgrade
+from roles.owncloud.onbox import archive, database, serving, setup, system, tree, upgrade
 from roles.owncloud.onbox.settings import Paths, Pin, Settings, Web, parse
 from roles.owncloud.onbox.system import Fault
 
@@ -97,9 +97,9 @@ SERVING = {"installed": True, "maintenance": False, "needsDbUpgrade": False, "ve
     ],
 )
 def test_a_version_serves_only_when_status_php_says_all_of_it(change: dict[str, object], words: str) -> None:
-    found = upgrade.judge({**SERVING, **change}, "11.0.1")
+    found = serving.judge({**SERVING, **change}, "11.0.1")
     assert (words in found) if words else found == ""
-    assert upgrade.judge({}, "11.0.1")
+    assert serving.judge({}, "11.0.1")
 
 
 def test_a_release_that_failed_is_refused_and_another_one_is_not(

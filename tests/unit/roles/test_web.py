@@ -20,6 +20,7 @@ def test_one_upload_limit_sets_every_knob_in_bytes() -> None:
     assert values["memory_limit"] == str(512 * 1024 * 1024)
     assert values["output_buffering"] == "0"
     assert "LimitRequestBody 3145728000\n" in apache.site(HOUSEHOLD)
+    assert 'RewriteCond expr "%{HTTP:Content-Length} -gt 3145728000"' in apache.site(HOUSEHOLD)
 
 
 def test_uploads_are_spooled_on_the_data_disk_that_the_spool_rule_makes() -> None:
@@ -30,9 +31,18 @@ def test_uploads_are_spooled_on_the_data_disk_that_the_spool_rule_makes() -> Non
 
 
 def test_the_shim_runs_for_a_release_that_needs_it_and_for_no_other() -> None:
-    assert "auto_prepend_file" in pool_values(php.pool(CLOUD))
+    assert "owncloud-prepend.php" in php.prepend(CLOUD)
     other = replace(CLOUD, release=replace(CLOUD.release, ignore_deprecations=False))
-    assert "auto_prepend_file" not in pool_values(php.pool(other))
+    assert "owncloud-prepend.php" not in php.prepend(other)
+
+
+def test_what_announces_no_length_is_judged_after_spooling_on_the_data_disk() -> None:
+    assert "(3145728000);" in php.prepend(CLOUD)
+    assert pool_values(php.pool(CLOUD))["auto_prepend_file"] == php.PREPEND
+    unit = apache.unit(CLOUD.upload_limit)
+    assert "TMPDIR=/srv/hearth/spool" in unit
+    assert "LimitFSIZE=6291456000" in unit
+    assert "LimitFSIZE=2147483648" in apache.unit(1 << 20)
 
 
 def test_the_pool_continues_debians_own_instead_of_running_a_second_one() -> None:

@@ -1,0 +1,1 @@
+"""One package a concern of a host; see docs/roles.md."""

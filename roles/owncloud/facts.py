@@ -1,0 +1,51 @@
+"""What the program on the box says is still to be done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from shlex import quote
+
+from pyinfra.api.facts import FactBase
+from typing_extensions import override
+
+from hearth import layout
+
+PROGRAM = f"{layout.LIBRARY}/owncloud"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """``pending``: whether the step that was asked for is still to be done; ``sentence``: what else is to be told."""
+
+    pending: bool
+    sentence: str = ""
+
+
+def parse_status(lines: Iterable[str], step: str) -> Cloud:
+    """Given what ``owncloud status STEP`` printed, return the Cloud.
+
+    A host without the program prints nothing, and so does one whose description cannot be read: all is pending there,
+    and the step itself says what is wrong.
+    """
+    try:
+        status = json.loads("\n".join(lines))
+        return Cloud(pending=step in status["pending"], sentence=status["sentence"])
+    except (ValueError, KeyError, TypeError):
+        return Cloud(pending=True)
+
+
+class CloudStatus(FactBase[Cloud]):
+    """Whether one step of the cloud is still to be done; reads only."""
+
+    _step: str = ""
+
+    @override
+    def command(self, step: str) -> str:
+        self._step = step
+        return f"{PROGRAM} status {quote(step)} 2>/dev/null; true"
+
+    @override
+    def process(self, output: list[str]) -> Cloud:
+        return parse_status(output, self._step)

@@ -1,0 +1,144 @@
+"""The cloud's database and its account in MariaDB, over the socket, as root. No password is ever an argument."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+from .settings import Settings
+from .system import Fault, last_words, need_room, run, sync_folder, write_whole
+
+NAME = "hearth_cloud"
+SOCKET = "/run/mysqld/mysqld.sock"
+# The underscore is a wildcard in the database name of a GRANT.
+GRANT = r"GRANT ALL PRIVILEGES ON `hearth\_cloud`.* TO `hearth_cloud`@`localhost`"
+DUMP_TIMEOUT_S = 4 * 3600
+RESERVE_BYTES = 64 << 20
+
+
+def sql(statements: str, *, database: str = "") -> str:
+    """Run SQL as MariaDB's root over the socket and return the rows, tab-separated. Raises Fault."""
+    command = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--batch", "--skip-column-names", "--raw"]
+    done = run([*command, *([database] if database else [])], stdin=statements.encode())
+    if done.returncode:
+        raise Fault(f"MariaDB refused: {last_words(done.stderr)}")
+    return done.stdout.decode(errors="replace")
+
+
+def password_file(settings: Settings) -> Path:
+    """Where the account's password lies, for root only."""
+    return settings.paths.secrets / "database"
+
+
+def only_our_grants(rows: str) -> bool:
+    """Given the rows of SHOW GRANTS, whether the account may do all in its own database and nothing elsewhere.
+
+    MariaDB lists there what everybody may (TO PUBLIC) as well; that is not the account's.
+    """
+    grants = sorted(row.strip() for row in rows.splitlines() if "`hearth_cloud`@`localhost`" in row)
+    return len(grants) == 2 and grants[0] == GRANT and grants[1].startswith("GRANT USAGE ON *.* TO ")
+
+
+def is_ready(settings: Settings) -> bool:
+    """Whether the account logs in with its password and has just its grants, and the database is there."""
+    try:
+        password = password_file(settings).read_text().strip()
+    except OSError:
+        return False
+    done = run(
+        ["mariadb", "--no-defaults", f"--socket={SOCKET}", f"--user={NAME}", "--batch", "--skip-column-names", "--raw"],
+        stdin=f"USE {NAME}; SHOW GRANTS;".encode(),
+        env={"MYSQL_PWD": password},
+    )
+    return done.returncode == 0 and only_our_grants(done.stdout.decode(errors="replace"))
+
+
+def prepare(settings: Settings) -> None:
+    """Make or mend database, account, password and grants. Raises Fault."""
+    if is_ready(settings):
+        return
+    path = password_file(settings)
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, secrets.token_hex(20) + "\n")
+    create(settings)
+    password = path.read_text().strip()
+    account = "`hearth_cloud`@`localhost`"
+    sql(
+        f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{password}';"
+        f"ALTER USER {account} IDENTIFIED BY '{password}';"
+        f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account};"
+        f"{GRANT};"
+    )
+    if not is_ready(settings):
+        raise Fault("the cloud's database account was made and still cannot log in; look at MariaDB's journal")
+
+
+def create(settings: Settings) -> None:
+    """Make the database unless it is there."""
+    sql(f"CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4 COLLATE {settings.product.collation};")
+
+
+def has_tables() -> bool:
+    """Whether the cloud's database holds anything."""
+    return sql("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema='hearth_cloud';").strip() != "0"
+
+
+def drop(settings: Settings) -> None:
+    """Empty the database. The callers know that nothing of the household's is lost by it."""
+    sql(f"DROP DATABASE IF EXISTS {NAME};")
+    create(settings)
+
+
+def size_bytes() -> int:
+    """What the database holds, as MariaDB estimates it."""
+    rows = sql(
+        "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables "
+        "WHERE table_schema='hearth_cloud';"
+    )
+    return int(rows.strip().split(".")[0])
+
+
+def dump(settings: Settings) -> None:
+    """Write the whole database to the dump file, complete and on the disk, or raise Fault."""
+    path = settings.paths.dump
+    need_room(path.parent, 2 * size_bytes() + RESERVE_BYTES, "keeping the database before an upgrade")
+    part = path.with_suffix(".part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    command = ["mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--single-transaction", "--quick", "--hex-blob"]
+    with os.fdopen(handle, "wb") as file:
+        done = pipe([*command, "--routines", "--triggers", NAME], stdout=file.fileno())
+        os.fsync(file.fileno())
+    if done.returncode:
+        raise Fault(f"the database could not be kept before the upgrade: {last_words(done.stderr)}")
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def restore(settings: Settings) -> None:
+    """Put the dump back into a freshly made database; can be repeated until it succeeds. Raises Fault."""
+    drop(settings)
+    with settings.paths.dump.open("rb") as file:
+        done = pipe(["mariadb", "--no-defaults", f"--socket={SOCKET}", NAME], stdin=file.fileno())
+    if done.returncode:
+        raise Fault(f"the database kept before the upgrade could not be put back: {last_words(done.stderr)}")
+
+
+def pipe(
+    command: list[str], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a MariaDB program between a file and the server; it dies with the program, as in ``system.run``."""
+    try:
+        return subprocess.run(
+            ["setpriv", "--pdeathsig=KILL", "--", *command],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=DUMP_TIMEOUT_S,
+            check=False,
+            close_fds=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Fault(f"{command[0]} did not end within {DUMP_TIMEOUT_S} seconds") from None

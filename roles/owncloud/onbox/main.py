@@ -1,0 +1,69 @@
+"""The verbs of ``/usr/lib/hearth/owncloud``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from . import archive, database, setup, status, upgrade
+from .settings import Settings, load
+from .system import Fault, locked
+
+PATIENCE_S = 900
+VERBS = {
+    "fetch": archive.fetch,
+    "database": database.prepare,
+    "install": setup.install,
+    "configure": setup.configure,
+    "users": setup.make_users,
+    "apps": setup.enable_apps,
+}
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="owncloud", description="Keep this box's cloud; see docs/owncloud.md.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("status").add_argument("steps", nargs="*", choices=[*status.STEPS, []])
+    for verb in (*VERBS, "recover"):
+        verbs.add_parser(verb)
+    for verb in ("upgrade", "update"):
+        verbs.add_parser(verb).add_argument("--again", action="store_true", help="try a refused release once more")
+    return parser.parse_args(argv)
+
+
+def act(settings: Settings, given: argparse.Namespace) -> str:
+    """Do what the verb says, after finishing what an interrupted upgrade left; return what to tell. Raises Fault."""
+    told = upgrade.recover(settings)
+    if given.verb in VERBS:
+        VERBS[given.verb](settings)
+    elif given.verb in ("upgrade", "update"):
+        upgrade.upgrade(settings, again=given.again)
+    return told
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb and return the exit status: 0, or 1 with one sentence on standard error."""
+    given = arguments(argv)
+    os.umask(0o022)
+    try:
+        settings = load()
+        if given.verb == "status":
+            print(json.dumps(status.report(settings, given.steps or status.STEPS)))  # noqa: T201
+            return 0
+        if os.geteuid() != 0:
+            raise Fault("only root can do this")
+        settings.paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(settings.paths.lock, PATIENCE_S):
+            told = act(settings, given)
+        if told:
+            print(told)  # noqa: T201
+    except Fault as fault:
+        print(f"{given.verb}: {fault}", file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as fault:
+        print(f"{given.verb}: {fault.filename or 'the system'}: {fault.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
