@@ -1,0 +1,47 @@
+# The habits' names for the commands; each can be run by hand as it stands here.
+# `make demo` and `make test` need root: they install packages and boot Debian hosts in namespaces.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv
+
+.PHONY: setup demo test check lint types unit bench clean
+
+setup: $(VENV)/.ready
+
+# Debian's packages first: a bare machine has neither venv nor the lab's tools.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@missing=$$(dpkg-query --show --showformat '$${db:Status-Abbrev}$${Package}\n' $(PACKAGES) 2>&1 | grep -v '^ii ' || true); \
+	if [ -n "$$missing" ]; then \
+		apt-get --quiet --quiet update && \
+		DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --no-install-recommends install $(PACKAGES); \
+	fi
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python demo/run.py
+
+test: check
+	$(BIN)/pytest tests/lab
+
+check: lint types unit
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest tests/unit
+
+bench: setup
+	$(BIN)/python demo/bench.py
+
+clean: setup
+	$(BIN)/hearth lab down
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,74 @@
+"""One lab for a whole test run: hosts start when a test first asks for them, and all of it goes at the end.
+
+Its name holds the process id of the run, so runs side by side do not meet, and the next run can tell which labs a
+killed run has left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hearth.lab import register
+from hearth.lab.lab import Lab
+from tests.lab.boxes import box, first_run, fresh_box, packaged_box
+
+__all__ = ["box", "first_run", "fresh_box", "packaged_box"]
+
+EXAMPLE = Path(__file__).parents[2] / "inventory"
+
+
+def lab_name(suffix: str = "") -> str:
+    """The name of a lab of this test run."""
+    return f"t{os.getpid()}{suffix}"
+
+
+def copy_of_the_example(folder: Path) -> Path:
+    """The example fleet without anything that belongs to a machine."""
+    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("local.yaml", "authority")))
+
+
+@pytest.fixture(scope="session")
+def lab_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inventory that the run's lab is up for: a copy, so that a test may write into it."""
+    return copy_of_the_example(tmp_path_factory.mktemp("fleet") / "inventory")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The run's lab; nothing runs in it before ``start``."""
+    take_down_labs_of_dead_runs()
+    # A run that is told to end takes its lab down as one that is interrupted at the keyboard.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    made = Lab(lab_name())
+    try:
+        yield made
+    finally:
+        made.down()
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def start(lab: Lab, lab_inventory: Path) -> Callable[..., None]:
+    """Start hosts unless they run: ``start("box-mueller", "relay1")``."""
+
+    def start_hosts(*hosts: str) -> None:
+        running = {host.name for host in lab.status() if host.state == "running"}
+        if missing := [host for host in hosts if host not in running]:
+            lab.up(missing, lab_inventory)
+
+    return start_hosts
+
+
+def take_down_labs_of_dead_runs() -> None:
+    """Clear away what test runs left that were killed before they could do it."""
+    for name in register.read().labs:
+        run = re.fullmatch(r"t(\d+)[a-z]?", name)
+        if run and not Path("/proc", run[1]).exists():
+            Lab(name).down()

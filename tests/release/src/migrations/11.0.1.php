@@ -1,0 +1,6 @@
+<?php
+
+return [
+    'ALTER TABLE *PREFIX*users ADD COLUMN IF NOT EXISTS last_login BIGINT NOT NULL DEFAULT 0',
+    'CREATE TABLE IF NOT EXISTS *PREFIX*share_expiry (share_id BIGINT NOT NULL PRIMARY KEY, expires BIGINT NOT NULL)',
+];
