@@ -111,8 +111,8 @@ class Operator:
         fleet = yaml.safe_load(fleet_file.read_text())
         household = yaml.safe_load(household_file.read_text())
         change(fleet, household)
-        fleet_file.write_text(yaml.safe_dump(fleet, allow_unicode=True))
-        household_file.write_text(yaml.safe_dump(household, allow_unicode=True))
+        fleet_file.write_text(yaml.safe_dump(fleet, allow_unicode=True, width=1000))
+        household_file.write_text(yaml.safe_dump(household, allow_unicode=True, width=1000))
         return Operator(self.lab, folder)
 
     def passwords(self) -> dict[str, str]:
