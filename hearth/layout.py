@@ -27,3 +27,18 @@ REDIS_SOCKET = "/run/redis/redis-server.sock"
 def fpm_socket(php: str) -> str:
     """The FastCGI socket of Debian's PHP ``php`` (a version such as ``8.4``)."""
     return f"/run/php/php{php}-fpm.sock"
+
+HTTPS_TUNNEL_PORT = 10443
+"""On the relay's loopback address of a household, and on the box's own loopback: HTTPS behind PROXY protocol v2."""
+
+SSH_TUNNEL_PORT = 10022
+"""On the relay's loopback address of a household: the box's sshd, for the operator."""
+
+TUNNEL_KEY = "/etc/hearth/tunnel/key"
+"""The box's private key for its tunnel; made on the box, readable by the tunnel's user alone."""
+
+TUNNEL_USER = "hearth-tunnel"
+"""The box's account whose unit opens the tunnel; and the relay's account where all households' tunnels end."""
+
+TUNNEL_HOST_KEY = "/etc/ssh/hearth-tunnel/ssh_host_ed25519_key"
+"""The host key of the relay's (and the Pi's) tunnel sshd."""

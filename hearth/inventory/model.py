@@ -125,7 +125,8 @@ class Screen:
 class Household:
     """One household, resolved. ``slot`` is its identity in the tunnel network (see ``tunnel_address``).
 
-    ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none.
+    ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none. ``tunnel_key``: the public
+    half of the key by which the box opens its tunnel, as ``hearth collect`` found it on the box; None before that.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Household:
     backup: Backup
     screens: tuple[Screen, ...] = ()
     pi: str | None = None
+    tunnel_key: str | None = None
 
     @property
     def box(self) -> str:
@@ -163,11 +165,17 @@ class Helper:
 
 @dataclass(frozen=True)
 class Relay:
-    """A relay VM: where households' tunnels end."""
+    """A relay VM: where households' tunnels end, at ``tunnel_port``.
+
+    ``tunnel_host_keys``: the OpenSSH public keys that its tunnel sshd shows, as ``hearth collect`` found them; none
+    before that, and boxes then have nobody to trust and open no tunnel.
+    """
 
     name: str
     address: str
     ssh_port: int
+    tunnel_port: int = 9212
+    tunnel_host_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,9 @@ class Authority:
 class Road:
     """One way to log in to a host. ``host_keys``: the OpenSSH public keys it must show, never none.
 
+    ``via``: the road to the relay through which this one goes (one hop); ``address`` and ``port`` are then the relay's
+    loopback address of the household. ``first_day``: the image's login, which a converged host refuses.
+
     ``identity``: a private key file (a certificate ``FILE-cert.pub`` beside it is used too); None means ssh-agent and
     the operator's usual keys.
     """
@@ -207,6 +218,8 @@ class Road:
     user: str
     host_keys: tuple[str, ...]
     identity: Path | None = None
+    via: Road | None = None
+    first_day: bool = False
 
     def to_json(self) -> dict[str, str | int]:
         """For ``pyinfra debug-inventory``."""
@@ -235,6 +248,7 @@ class Box(Host):
 
     household: Household
     certificates: Certificates
+    relay: Relay | None = None
 
 
 @dataclass(frozen=True)
