@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from hearth import artefacts, packages, preflight, services
-from roles import apache, base, certs, database, owncloud, php, sshd, updates
+from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
 
 box = host.data.get("box")
 
@@ -18,6 +18,7 @@ if box is not None:
             names=(
                 *base.PACKAGES,
                 *sshd.PACKAGES,
+                *tunnel.PACKAGES,
                 *updates.PACKAGES,
                 *php.packages(cloud.release.php),
                 *apache.PACKAGES,
@@ -29,6 +30,7 @@ if box is not None:
         artefacts.bootstrap()
         base.base(box)
         sshd.sshd(box)
+        tunnel.tunnel(box)
         updates.updates(box.household.updates, key=box.household.id)
         php.php(cloud)
         certs.certs(box)
@@ -39,6 +41,8 @@ if box is not None:
             name="See that every service runs",
             names=(
                 "ssh.service",
+                *tunnel.services(box),
+                apache.PROXY_GUARD,
                 "apache2.service",
                 f"php{cloud.release.php}-fpm.service",
                 "mariadb.service",

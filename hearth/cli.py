@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, inventory, lab
+from hearth.commands import authority, collect, inventory, lab
 
 app = typer.Typer(
     name="hearth",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command("check")(inventory.check)
 app.command("show")(inventory.show)
+app.command("collect")(collect.collect)
 app.add_typer(lab.app, name="lab")
 app.add_typer(authority.app, name="ca")
 

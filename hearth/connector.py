@@ -2,43 +2,37 @@
 
 What it adds to pyinfra's own SSH connector:
 
-- a host has *roads* (``hearth.inventory.model.Road``), tried in order: the operator's own, then the first day's. So
-  the same command converges a bare host and a converged one;
-- host keys are pinned by the inventory; the operator's known_hosts is neither read nor written;
+- a host has *roads* (``hearth.inventory.model.Road``), tried in order: through its relay, straight, then the first
+  day's. So the same command converges a bare host and a converged one;
+- host keys are pinned by the inventory; the operator's known_hosts is neither read nor written (``hearth.login``);
 - whoever is not root uses sudo for every command, so that no role has to think of it;
 - TCP_NODELAY, which paramiko leaves unset (facts: 49 ms instead of 4 ms a command on loopback);
-- ``connect_anew`` logs in a second time, for ``hearth.guard``.
+- ``connect_anew`` logs in a second time, for ``hearth.guard``, and ``reconnect`` replaces a connection that a change
+  has cut.
 """
 
 from __future__ import annotations
 
 import shlex
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import IOBase
 from pathlib import Path
 from typing import Any
 
-import paramiko
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.ssh_util import load_key_with_certificate
-from pyinfra.connectors.sshuserclient.client import SSHClient
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import Unpack, override
 
 from hearth.inventory.model import Road
+from hearth.login import NoRoadError, first_open
 
-KEEPALIVE_S = 15
-
-
-class NoRoadError(ConnectError):
-    """No road leads to the host; the message names each that was tried, and why it failed."""
+__all__ = ["HearthConnector", "NoRoadError", "Session", "first_open"]
 
 
 @dataclass(frozen=True)
@@ -57,70 +51,6 @@ class Session:
         except TimeoutError as fault:
             raise ConnectError(f"the command got no answer ({fault})") from fault
         return stdout.channel.recv_exit_status(), text
-
-
-def pin(client: ParamikoClient, road: Road) -> None:
-    """Make ``client`` accept the road's host keys and no other. Raises NoRoadError when there is none to pin."""
-    if not road.host_keys:
-        raise NoRoadError("no host key is pinned; add it under hosts: in the inventory's local.yaml")
-    name = road.address if road.port == 22 else f"[{road.address}]:{road.port}"
-    for line in road.host_keys:
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {line}")
-        if entry is None or entry.key is None:
-            raise NoRoadError(f"a pinned host key cannot be read: {line[:40]}…")
-        client.get_host_keys().add(name, entry.key.get_name(), entry.key)
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-
-
-def login(road: Road, timeout_s: float) -> SSHClient:
-    """Log in over one road. Raises NoRoadError with the reason in words."""
-    client = SSHClient()
-    pin(client, road)
-    key = None
-    try:
-        key = load_key_with_certificate(str(road.identity), allow_prompt=False) if road.identity else None
-        connection = socket.create_connection((road.address, road.port), timeout=timeout_s)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # pyinfra's client differs from paramiko's in connect() alone, which reads ssh_config and known_hosts.
-        ParamikoClient.connect(
-            client,
-            road.address,
-            port=road.port,
-            username=road.user,
-            pkey=key,
-            sock=connection,
-            allow_agent=key is None,
-            look_for_keys=key is None,
-            timeout=timeout_s,
-            banner_timeout=timeout_s,
-            auth_timeout=timeout_s,
-        )
-    except paramiko.BadHostKeyException as fault:
-        client.close()
-        raise NoRoadError(f"it shows another host key than the pinned one ({fault.key.get_name()})") from fault
-    except paramiko.AuthenticationException as fault:
-        client.close()
-        raise NoRoadError("the login was refused") from fault
-    except (OSError, EOFError, paramiko.SSHException, PyinfraError) as fault:
-        client.close()
-        raise NoRoadError(str(fault) or type(fault).__name__) from fault
-    transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(KEEPALIVE_S)
-    return client
-
-
-def first_open(name: str, roads: Sequence[Road], timeout_s: float) -> tuple[SSHClient, Road]:
-    """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason."""
-    if not roads:
-        raise NoRoadError(f"no road to {name} is known; add it under hosts: in the inventory's local.yaml")
-    reasons = []
-    for road in roads:
-        try:
-            return login(road, timeout_s), road
-        except NoRoadError as fault:
-            reasons.append(f"{road.user}@{road.address}:{road.port}: {fault}")
-    raise NoRoadError("; ".join(reasons))
 
 
 class HearthConnector(SSHConnector):
@@ -145,17 +75,31 @@ class HearthConnector(SSHConnector):
             "identity": Path(self.data["ssh_key"]) if self.data["ssh_key"] else None,
         }
         given = {key: value for key, value in overrides.items() if value}
-        return tuple(replace(road, **given) for road in roads)
+        return tuple(_overridden(road, given) for road in roads)
 
     @override
     def _connect(self) -> None:
         self.client, road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
         self.user = road.user
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection has died."""
+        transport = self.client.get_transport() if self.client else None
+        return transport is None or not transport.is_active()
+
+    def reconnect(self) -> None:
+        """Replace a connection that has died, over any road. Raises NoRoadError."""
+        self.disconnect()
+        self._connect()
+
     @contextmanager
     def connect_anew(self, *, any_road: bool = False) -> Iterator[Session]:
-        """Open a new connection over the operator's road (or ``any_road``). Raises NoRoadError."""
-        roads = self.roads if any_road else self.roads[:1]
+        """Open a new connection over an operator's road (or ``any_road``, the first day's too). Raises NoRoadError.
+
+        Any of the operator's will do, since the one through the relay cannot work before the relay knows the box.
+        """
+        roads = tuple(road for road in self.roads if any_road or not road.first_day)
         client, road = first_open(self.host.name, roads, self.state.config.CONNECT_TIMEOUT)
         try:
             yield Session(client, road.user)
@@ -221,3 +165,11 @@ class HearthConnector(SSHConnector):
             print_input,
             **self._as_root(arguments),
         )
+
+
+def _overridden(road: Road, given: dict[str, Any]) -> Road:
+    """The road with what the command line says instead; of the relay before a box, only who logs in, and with what."""
+    if road.via is None:
+        return replace(road, **given)
+    person = {key: value for key, value in given.items() if key in ("user", "identity")}
+    return replace(road, **person, via=replace(road.via, **person))

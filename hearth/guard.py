@@ -1,9 +1,10 @@
 """The lock-out guard: a change that can cut the operator off holds only if the operator can still come back.
 
 deploy-rs's idea, over SSH alone: the host arms a timer that undoes the change, the change is activated, and the
-operator's side must then log in *anew* over the road that it will use from now on, with pyinfra's own client (a file
-that ``sshd -t`` accepts, or a client of another make that still gets in, prove nothing). What comes over that new
-connection disarms the timer. Without it the host goes back by itself, also when the operator's machine has died.
+operator's side must then log in *anew* over a road that it will use from now on (never the first day's), with
+pyinfra's own client (a file that ``sshd -t`` accepts, or a client of another make that still gets in, prove nothing).
+What comes over that new connection disarms the timer. Without it the host goes back by itself, also when the
+operator's machine has died.
 """
 
 from __future__ import annotations
@@ -54,17 +55,32 @@ def has_been_undone(connector: HearthConnector, change: str, until: float) -> bo
     return False
 
 
-def put(host: Host, payload: str, timeout_s: int) -> str | None:
+def put(host: Host, connector: HearthConnector, payload: str, timeout_s: int) -> str | None:
     """Put the change over the existing connection; None when the host took it or its answer got lost on the way.
 
-    A firewall that cuts established connections swallows the answer: then only the new login can tell.
+    A firewall or a tunnel that cuts established connections swallows the answer: then only the new login can tell.
     """
     try:
         succeeded, output = host.run_shell_command(StringCommand(APPLY, "put"), _stdin=payload, _timeout=timeout_s)
+        lost = "the connection was cut" if connector.is_cut else None
     except (TimeoutError, OSError, SSHException) as fault:
-        logger.warning(f"{host.print_prefix}no answer over the old connection ({fault}); logging in anew")
+        succeeded, lost = False, str(fault)
+    if lost is not None:
+        logger.info(f"{host.print_prefix}no answer over the old connection ({lost}); logging in anew")
         return None
     return None if succeeded else output.output
+
+
+def still_connected(host: Host, connector: HearthConnector) -> bool:
+    """Give the rest of the run a connection again if the change has cut the old one; False when there is none."""
+    if not connector.is_cut:
+        return True
+    try:
+        connector.reconnect()
+    except ConnectError as fault:
+        logger.error(f"{host.print_prefix}the change holds, but the connection was cut and none came after: {fault}")
+        return False
+    return True
 
 
 def put_and_confirm(state: State, host: Host, change: str, payload: str, token: str, guard_s: int) -> bool:
@@ -76,14 +92,14 @@ def put_and_confirm(state: State, host: Host, change: str, payload: str, token: 
     if not isinstance(connector, HearthConnector):
         raise PyinfraError(f"{host.name} is not reached by hearth's connector, so a guarded change cannot be confirmed")
     started = time.monotonic()
-    fault = put(host, payload, guard_s // 3)
+    fault = put(host, connector, payload, guard_s // 3)
     if fault is not None:
         logger.error(f"{host.print_prefix}{change}: {fault}")
         return False
     # Two thirds of the host's time are for trying; the last third stays free, since the host's clock started first.
     fault = confirm_anew(connector, change, token, started + guard_s * 2 / 3)
     if fault is None:
-        return True
+        return still_connected(host, connector)
     logger.error(f"{host.print_prefix}{change}: the operator could not log in anew: {fault}")
     if has_been_undone(connector, change, started + guard_s + GRACE_S):
         logger.error(f"{host.print_prefix}{change}: the host has undone the change by itself and answers again")

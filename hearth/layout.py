@@ -28,6 +28,7 @@ def fpm_socket(php: str) -> str:
     """The FastCGI socket of Debian's PHP ``php`` (a version such as ``8.4``)."""
     return f"/run/php/php{php}-fpm.sock"
 
+
 HTTPS_TUNNEL_PORT = 10443
 """On the relay's loopback address of a household, and on the box's own loopback: HTTPS behind PROXY protocol v2."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from hearth.inventory.collected import Collected, collected_of
 from hearth.inventory.defaults import SSH_PORT, TUNNEL_PORT, setting, stated
 from hearth.inventory.documents import Document, Documents
-from hearth.inventory.local import roads
 from hearth.inventory.model import (
     AccessKind,
     Authority,
@@ -24,6 +24,7 @@ from hearth.inventory.model import (
     SupportPi,
     Updates,
 )
+from hearth.inventory.roads import roads
 from hearth.inventory.sizes import parse_size
 from hearth.inventory.times import parse_window
 
@@ -33,18 +34,11 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
     data = documents.fleet.data
     ssh_port = data.get("ssh_port", SSH_PORT)
     operators = tuple(Operator(each["name"], tuple(each.get("keys", ()))) for each in data["operators"])
-    relays = tuple(
-        Relay(each["name"], each["address"], each.get("ssh_port", ssh_port)) for each in data.get("relays") or ()
-    )
-    pis = tuple(
-        SupportPi(each["name"], each["address"], each.get("ssh_port", ssh_port), each.get("tunnel_port", TUNNEL_PORT))
-        for each in data.get("pis", ())
-    )
+    told = collected_of(documents)
+    relays = tuple(Relay(**_tunnel_server(each, ssh_port, told)) for each in data.get("relays", ()))
+    pis = tuple(SupportPi(**_tunnel_server(each, ssh_port, told)) for each in data.get("pis", ()))
     releases = tuple(_release(each) for each in data["releases"])
-    households = tuple(_household(documents.fleet, each, releases, pis) for each in documents.households)
-    hosts = {relay.name: (relay.address, relay.ssh_port) for relay in relays}
-    hosts |= {pi.name: (pi.address, pi.ssh_port) for pi in pis}
-    hosts |= {household.box: ("", household.ssh_port) for household in households}
+    households = tuple(_household(documents.fleet, each, releases, pis, told) for each in documents.households)
     return Fleet(
         name=data["name"],
         zone=data["zone"],
@@ -58,8 +52,19 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
         releases=releases,
         households=households,
         authority=authority,
-        roads=roads(documents.local, operators[0].name, hosts),
+        roads=roads(documents.local, operators[0].name, (*relays, *pis), households, told),
     )
+
+
+def _tunnel_server(data: dict[str, Any], ssh_port: int, told: dict[str, Collected]) -> dict[str, Any]:
+    """What relays and Pis have in common. ``ssh_port``: the fleet's."""
+    return {
+        "name": data["name"],
+        "address": data["address"],
+        "ssh_port": data.get("ssh_port", ssh_port),
+        "tunnel_port": data.get("tunnel_port", TUNNEL_PORT),
+        "tunnel_host_keys": told.get(data["name"], Collected()).tunnel_host_keys,
+    }
 
 
 def _release(data: dict[str, Any]) -> Release:
@@ -67,18 +72,23 @@ def _release(data: dict[str, Any]) -> Release:
 
 
 def _household(
-    fleet: Document, document: Document, releases: tuple[Release, ...], pis: tuple[SupportPi, ...]
+    fleet: Document,
+    document: Document,
+    releases: tuple[Release, ...],
+    pis: tuple[SupportPi, ...],
+    told: dict[str, Collected],
 ) -> Household:
     data = document.data
     relay = data["relay"] if isinstance(data["relay"], dict) else {"name": data["relay"]}
     support = data.get("support", {})
+    access = cast(AccessKind, data.get("access", "relay"))
     return Household(
         id=data["id"],
         slot=data["slot"],
         domain=data["domain"],
         relay=relay["name"],
         public_port=relay.get("public_port"),
-        access=cast(AccessKind, data.get("access", "relay")),
+        access=access,
         ssh_port=data.get("ssh_port", fleet.data.get("ssh_port", SSH_PORT)),
         time_zone=data.get("time_zone", fleet.data["time_zone"]),
         owncloud=_owncloud(fleet, document, releases),
@@ -97,6 +107,8 @@ def _household(
             for each in support.get("screens", ())
         ),
         pi=support.get("pi", pis[0].name if pis else None),
+        # Who does without a tunnel has no business at the relay: a key that is left from before opens nothing there.
+        tunnel_key=told.get(f"box-{data['id']}", Collected()).tunnel_key if access == "relay" else None,
     )
 
 

@@ -48,7 +48,7 @@ def ssh_port_of(fleet: Document, host: dict[str, object]) -> int:
     return found.value if found else SSH_PORT
 
 
-def ports_of(fleet: Document, pi: dict[str, object]) -> tuple[int, int]:
-    """The SSH port and the tunnel port of a Pi (its mapping in fleet.yaml)."""
-    tunnel = pi.get("tunnel_port", TUNNEL_PORT)
-    return ssh_port_of(fleet, pi), tunnel if isinstance(tunnel, int) else TUNNEL_PORT
+def ports_of(fleet: Document, host: dict[str, object]) -> tuple[int, int]:
+    """The SSH port and the tunnel port of a relay or Pi (its mapping in fleet.yaml)."""
+    tunnel = host.get("tunnel_port", TUNNEL_PORT)
+    return ssh_port_of(fleet, host), tunnel if isinstance(tunnel, int) else TUNNEL_PORT

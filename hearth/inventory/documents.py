@@ -28,13 +28,17 @@ class Document:
 
 @dataclass(frozen=True)
 class Documents:
-    """All parsed files of an inventory. ``household_names``: of all files, also those that cannot be parsed."""
+    """All parsed files of an inventory. ``household_names``: of all files, also those that cannot be parsed.
+
+    ``collected``: what hosts tell about themselves, a file each, named after the host.
+    """
 
     folder: Path
     fleet: Document
     households: tuple[Document, ...]
     household_names: frozenset[str]
     local: Document | None
+    collected: tuple[Document, ...] = ()
 
 
 class Found(NamedTuple, Generic[T]):

@@ -34,6 +34,7 @@ class Folder:
     local: Source | None
     households: tuple[Source, ...]
     household_names: frozenset[str]
+    collected: tuple[Source, ...]
     faults: tuple[Fault, ...]
 
 
@@ -51,8 +52,11 @@ def read_folder(folder: Path) -> Folder:
         # Not part of the repository, so a link to wherever this machine keeps such things is fine.
         local = _source(None, folder / "local.yaml", FLEET_BYTES_LIMIT, faults)
     households: list[Source] = []
-    names = _households(folder, households, faults) if fleet else []
-    return Folder(folder, fleet, local, tuple(households), frozenset(names), tuple(faults))
+    collected: list[Source] = []
+    names = _entries(folder, "households", "households belong here", households, faults) if fleet else []
+    if fleet:
+        _entries(folder, "collected", "what `hearth collect` writes belongs here", collected, faults)
+    return Folder(folder, fleet, local, tuple(households), frozenset(names), tuple(collected), tuple(faults))
 
 
 def _no_fleet(folder: Path) -> str:
@@ -65,7 +69,7 @@ def _strays(folder: Path) -> list[Fault]:
     """Files beside fleet.yaml that look as if they were meant to be read."""
     faults = []
     for name in _names(folder, []):
-        if name in {"fleet.yaml", "local.yaml", "households"}:
+        if name in {"fleet.yaml", "local.yaml", "households", "collected"}:
             continue
         if name.endswith((".yaml", ".yml")):
             sentence = "this file is not read; an inventory is fleet.yaml, local.yaml and households/NAME.yaml"
@@ -75,27 +79,30 @@ def _strays(folder: Path) -> list[Fault]:
     return faults
 
 
-def _households(folder: Path, sources: list[Source], faults: list[Fault]) -> list[str]:
-    """Add the households' files to ``sources``; return the names of all that are there, readable or not."""
-    households = folder / "households"
-    if not os.path.lexists(households):
+def _entries(folder: Path, kind: str, what: str, sources: list[Source], faults: list[Fault]) -> list[str]:
+    """Add the files of the folder ``kind`` to ``sources``; return the names of all that are there, readable or not.
+
+    ``what``: what belongs there, for a sentence.
+    """
+    below = folder / kind
+    if not os.path.lexists(below):
         return []
-    if _leaves(folder, households):
-        faults.append(_fault(households, "this link leads out of the inventory; put the folder itself here"))
+    if _leaves(folder, below):
+        faults.append(_fault(below, "this link leads out of the inventory; put the folder itself here"))
         return []
-    if not households.is_dir():
-        faults.append(_fault(households, "households must be a folder of files, one NAME.yaml a household"))
+    if not below.is_dir():
+        faults.append(_fault(below, f"{kind} must be a folder of files, one NAME.yaml each"))
         return []
     found = []
-    for name in _names(households, faults):
+    for name in _names(below, faults):
         if name == ".gitkeep":
             continue
         if not name.endswith(".yaml"):
-            sentence = "only households belong here, one NAME.yaml each; rename this file or move it away"
-            faults.append(_fault(households / name, sentence))
+            sentence = f"only {what}, one NAME.yaml each; rename this file or move it away"
+            faults.append(_fault(below / name, sentence))
             continue
         found.append(name.removesuffix(".yaml"))
-        source = _source(folder, households / name, HOUSEHOLD_BYTES_LIMIT, faults)
+        source = _source(folder, below / name, HOUSEHOLD_BYTES_LIMIT, faults)
         if source:
             sources.append(source)
     return found

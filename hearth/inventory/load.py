@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.inventory.build import build
+from hearth.inventory.collected import collected_faults
 from hearth.inventory.documents import Document, Documents
 from hearth.inventory.faults import Fault, InventoryError
 from hearth.inventory.files import Folder, Source, read_folder
@@ -36,12 +37,14 @@ def load(folder: Path) -> Loaded:
     secrets = _secrets(found)
     fleet = _document(found.fleet, "fleet", faults)
     households = [_document(source, "household", faults) for source in found.households]
+    collected = [_document(source, "collected", faults) for source in found.collected]
     documents = Documents(
         folder=found.path,
         fleet=fleet or Document(found.fleet.file, MarkedDict(START)),
         households=tuple(household for household in households if household),
         household_names=found.household_names,
         local=_document(found.local, "local", faults) if found.local else None,
+        collected=tuple(document for document in collected if document),
     )
     # A fleet.yaml that cannot be read names no relay and no zone: what refers to them would be noise.
     faults += _all_rules(documents) if fleet else value_faults(documents)
@@ -70,10 +73,11 @@ def _document(source: Source, kind: Kind, faults: list[Fault]) -> Document | Non
 def _all_rules(documents: Documents) -> Iterator[Fault]:
     yield from rule_faults(documents)
     yield from local_faults(documents)
+    yield from collected_faults(documents)
 
 
 def _secrets(found: Folder) -> list[Fault]:
-    sources = [source for source in (found.fleet, *found.households) if source]
+    sources = [source for source in (found.fleet, *found.households, *found.collected) if source]
     faults = [fault for source in sources for fault in secret_faults(source.content, source.file)]
     if found.local:
         faults += secret_faults(found.local.content, found.local.file, machine_paths=True)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import load_pem_x509_certificates
 
-from hearth.inventory.defaults import SSH_PORT
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.files import public_half
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
-from hearth.inventory.model import Authority, Road
+from hearth.inventory.model import Authority
 from hearth.inventory.unique import host_names
 from hearth.inventory.values import address_faults
 
-T = TypeVar("T")
 _VARIABLE = "HEARTH_AUTHORITY_PASSPHRASE_FILE"
 PATHS = ("operator.identity", "authority.folder", "authority.passphrase_file", "hosts.*.identity")
 
@@ -38,7 +35,7 @@ def local_faults(documents: Documents) -> Iterator[Fault]:
         )
     for path in PATHS:
         for found in find(local, path, str):
-            if _expanded(local.file.parent, found.value) is None:
+            if expanded(local.file.parent, found.value) is None:
                 yield found.fault(f"{quoted(found.value)} names a home folder that is not there; write the path out")
     for found in find(local, "hosts.*.address", str):
         yield from address_faults(found)
@@ -64,29 +61,6 @@ def _hosts(documents: Documents, local: Document) -> Iterator[Fault]:
             yield place.fault(f"{quoted(name)} needs an address: the one at which this machine reaches the box")
 
 
-def roads(local: Document | None, operator: str, hosts: dict[str, tuple[str, int]]) -> dict[str, tuple[Road, ...]]:
-    """The roads to each host that local.yaml knows: the operator's first, then the first day's.
-
-    ``operator``: the fleet's first operator, for when local.yaml names none. ``hosts``: by name, the address that the
-    inventory gives (empty for boxes) and the SSH port.
-    """
-    if local is None:
-        return {}
-    folder = local.file.parent
-    operator = _value(first(local, "operator.name", str), operator)
-    identity = _path(folder, first(local, "operator.identity", str))
-    found: dict[str, tuple[Road, ...]] = {}
-    for name, host in local.data.get("hosts", {}).items():
-        address, ssh_port = hosts[name]
-        address, keys = host.get("address", address), tuple(host["host_keys"])
-        bench = _expanded(folder, host["identity"]) if "identity" in host else None
-        found[name] = (
-            Road(address, ssh_port, operator, keys, identity),
-            Road(address, host.get("port", SSH_PORT), host.get("user", "root"), keys, bench),
-        )
-    return found
-
-
 def authority(folder: Path, name: str, local: Document | None, faults: list[Fault]) -> Authority | None:
     """The fleet's authority when both public halves are there, else None; adds faults when they are none."""
     tls, ssh = public_half(folder, "tls-ca.pem", faults), public_half(folder, "ssh-user-ca.pub", faults)
@@ -103,9 +77,9 @@ def authority(folder: Path, name: str, local: Document | None, faults: list[Faul
     return Authority(
         tls_ca=folder / "authority" / "tls-ca.pem",
         ssh_user_ca=ssh.strip(),
-        folder=_path(folder, first(local, "authority.folder", str) if local else None)
+        folder=path_in(folder, first(local, "authority.folder", str) if local else None)
         or state / "hearth" / "authority" / name,
-        passphrase_file=_path(folder, first(local, "authority.passphrase_file", str) if local else None)
+        passphrase_file=path_in(folder, first(local, "authority.passphrase_file", str) if local else None)
         or (Path(passphrase_file) if passphrase_file else None),
     )
 
@@ -118,15 +92,12 @@ def _certificate_fault(text: str) -> str | None:
     return None
 
 
-def _value(found: Found[T] | None, otherwise: T) -> T:
-    return found.value if found else otherwise
+def path_in(folder: Path, found: Found[str] | None) -> Path | None:
+    """The path that a property of local.yaml names, or None when the property is not there."""
+    return expanded(folder, found.value) if found else None
 
 
-def _path(folder: Path, found: Found[str] | None) -> Path | None:
-    return _expanded(folder, found.value) if found else None
-
-
-def _expanded(folder: Path, text: str) -> Path | None:
+def expanded(folder: Path, text: str) -> Path | None:
     """The path with ``~`` expanded, relative ones below ``folder``; None when that home folder does not exist."""
     try:
         return folder / Path(text).expanduser()

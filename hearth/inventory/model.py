@@ -125,8 +125,9 @@ class Screen:
 class Household:
     """One household, resolved. ``slot`` is its identity in the tunnel network (see ``tunnel_address``).
 
-    ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none. ``tunnel_key``: the public
-    half of the key by which the box opens its tunnel, as ``hearth collect`` found it on the box; None before that.
+    ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none. ``tunnel_key``: the
+    public half of the key with which the box opens its tunnel, as ``hearth collect`` found it; None before that,
+    and where ``access`` is not ``relay``.
     """
 
     id: str
@@ -180,12 +181,13 @@ class Relay:
 
 @dataclass(frozen=True)
 class SupportPi:
-    """A support Pi: where screens and helpers meet. ``tunnel_port`` is the port of its tunnel sshd."""
+    """A support Pi: where screens and helpers meet. ``tunnel_port`` and ``tunnel_host_keys`` are as a relay's."""
 
     name: str
     address: str
     ssh_port: int
     tunnel_port: int
+    tunnel_host_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class Road:
 
 @dataclass(frozen=True)
 class Host:
-    """What every kind of host has: its roads (the operator's first, then the first day's) and who administers it."""
+    """What every kind of host has: its roads, in the order in which they are tried, and who administers it."""
 
     name: str
     roads: tuple[Road, ...]
@@ -244,7 +246,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Box(Host):
-    """The slice of the fleet that a household's box is converged from (``host.data.box``)."""
+    """The slice of the fleet that a household's box is converged from (``host.data.box``), its relay included."""
 
     household: Household
     certificates: Certificates
@@ -289,6 +291,7 @@ class Fleet:
 
     def boxes(self) -> tuple[Box, ...]:
         """The slice of each household's box, in the order of the households."""
+        relays = {relay.name: relay for relay in self.relays}
         return tuple(
             Box(
                 name=household.box,
@@ -299,6 +302,7 @@ class Fleet:
                 authority=self.authority,
                 household=household,
                 certificates=self.certificates,
+                relay=relays.get(household.relay),
             )
             for household in self.households
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hearth.inventory.defaults import ports_of, setting, ssh_port_of, stated
+from hearth.inventory.defaults import ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.sizes import format_size, parse_size
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
-from hearth.inventory.values import value_faults
+from hearth.inventory.values import TUNNELS_PORTS, value_faults
 
 MEMORY_MINIMUM = "256M"
 
@@ -131,11 +131,15 @@ def _screen_ports(fleet: Document, household: Document) -> Iterator[Fault]:
 
 def _public_ports(documents: Documents) -> Iterator[Fault]:
     relays = {
-        relay.value.get("name"): ssh_port_of(documents.fleet, relay.value)
+        relay.value.get("name"): ports_of(documents.fleet, relay.value)
         for relay in find(documents.fleet, "relays.*", MarkedDict)
         if isinstance(relay.value.get("name"), str)
     }
     for found in public_ports(documents):
         relay = relay_name(found.document)
-        if relay and relays.get(relay.value) == found.value:
-            yield found.fault(f"the port {found.value} is the relay's own SSH port; choose another one")
+        ssh, tunnel = relays.get(relay.value, (None, None)) if relay else (None, None)
+        if found.value in (ssh, tunnel):
+            which = "SSH port" if found.value == ssh else "tunnel port"
+            yield found.fault(f"the port {found.value} is the relay's own {which}; choose another one")
+        elif found.value in TUNNELS_PORTS:
+            yield found.fault(f"the port {found.value} is where the boxes' tunnels end; choose another one")

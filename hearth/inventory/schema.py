@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
@@ -17,7 +17,7 @@ from referencing.jsonschema import DRAFT202012
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.marks import Mark, MarkedDict, place_of
 
-Kind = Literal["fleet", "household", "local"]
+Kind = Literal["fleet", "household", "local", "collected"]
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 # A file of nothing but nonsense needs no complete list.
 FAULTS_LIMIT = 100
@@ -48,7 +48,7 @@ def _is_whole(_checker: object, value: object) -> bool:
 def _validator(kind: Kind) -> Any:
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole)
     strict: Any = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    schemas = {f"{name}.schema.json": _schema(name) for name in ("fleet", "household", "local")}
+    schemas = {f"{name}.schema.json": _schema(name) for name in get_args(Kind)}
     registry: Registry[Any] = Registry().with_resources(
         (name, DRAFT202012.create_resource(content)) for name, content in schemas.items()
     )
@@ -154,7 +154,7 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
     if reference is None:
         return schema
     file, name = reference.split("#/$defs/")
-    files = [file.removesuffix(".schema.json")] if file else ["household", "local"]
+    files = [file.removesuffix(".schema.json")] if file else ["household", "local", "collected"]
     return next((found for each in files if (found := _definitions(each).get(name))), {})
 
 

@@ -28,6 +28,12 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
     yield from _once(find(fleet, "helpers.*.name", str), "the helper's name", "choose another one")
     yield from _once(find(fleet, "releases.*.product", str), "the product", "keep one release of each product")
     yield from _once(_good_keys(documents), "this SSH key", "each person needs a key of their own", key=_blob)
+    yield from _once(
+        _tunnel_keys(documents),
+        "this tunnel key",
+        "one box is a copy of the other: remove /etc/hearth/tunnel on it, delete both files, converge and collect",
+        key=_blob,
+    )
     for household in households:
         yield from _once(find(household, "owncloud.users.*.name", str), "the user's name", "choose another one")
         yield from _once(find(household, "support.screens.*.name", str), "the screen's name", "choose another one")
@@ -95,6 +101,12 @@ def _good_keys(documents: Documents) -> Iterator[Found[str]]:
             if key_fault(found.value) is None:
                 yield found
     for found in _all(documents.households, "support.screens.*.key", str):
+        if key_fault(found.value) is None:
+            yield found
+
+
+def _tunnel_keys(documents: Documents) -> Iterator[Found[str]]:
+    for found in _all(documents.collected, "tunnel_key", str):
         if key_fault(found.value) is None:
             yield found
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from hearth.inventory.defaults import ports_of
+from hearth.inventory.defaults import TUNNEL_PORT, ports_of
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.times import parse_window, time_zone_fault
 from hearth.inventory.unique import KEY_PATHS
+from hearth.layout import HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT
 
 # PHP of ownCloud 11: at least 8.3, below 8.6 (its own lib/base.php and composer.json).
 OWNCLOUD_PHP = ((8, 3), (8, 6))
@@ -27,6 +28,8 @@ SYSTEM_ACCOUNTS = frozenset(
 )
 GROUP_NAMES = frozenset({"all", "boxes", "relays", "pis", "inventory"})
 WEB_PORTS = frozenset({80, 443})
+# What listens on such a port for the whole world would take it from every household's loopback address.
+TUNNELS_PORTS = frozenset({HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT})
 
 
 def value_faults(documents: Documents) -> Iterator[Fault]:
@@ -38,18 +41,24 @@ def value_faults(documents: Documents) -> Iterator[Fault]:
     yield from _releases(documents)
     yield from _times_and_zones(documents)
     for household in documents.households:
-        yield from _web_ports(first(household, "ssh_port", int))
+        yield from _free_ports(first(household, "ssh_port", int))
 
 
 def _people(fleet: Document) -> Iterator[Fault]:
     for found in find(fleet, "operators.*.name", str):
-        if found.value in SYSTEM_ACCOUNTS or found.value.startswith("systemd-"):
+        if found.value in SYSTEM_ACCOUNTS or found.value.startswith(("systemd-", "hearth-")):
             yield found.fault(f"{quoted(found.value)} is a system account; give the operator a name of their own")
 
 
-def _web_ports(found: Found[int] | None) -> Iterator[Fault]:
+def _free_ports(found: Found[int] | None, what: str = "SSH", such_as: int = 2222) -> Iterator[Fault]:
     if found and found.value in WEB_PORTS:
-        yield found.fault(f"the port {found.value} is the web server's; choose another one for SSH, such as 2222")
+        yield found.fault(
+            f"the port {found.value} is the web server's; choose another one for {what}, such as {such_as}"
+        )
+    elif found and found.value in TUNNELS_PORTS:
+        yield found.fault(
+            f"the port {found.value} is where a tunnel ends; choose another one for {what}, such as {such_as}"
+        )
 
 
 def _hosts(fleet: Document) -> Iterator[Fault]:
@@ -63,11 +72,14 @@ def _hosts(fleet: Document) -> Iterator[Fault]:
             yield from address_faults(found)
     for path in ("ssh_port", "relays.*.ssh_port", "pis.*.ssh_port"):
         for port in find(fleet, path, int):
-            yield from _web_ports(port)
-    for pi in find(fleet, "pis.*", MarkedDict):
-        ssh, tunnel = ports_of(fleet, pi.value)
-        if ssh == tunnel:
-            yield pi.fault(f"the Pi's ssh_port and tunnel_port are both {ssh}; they need two")
+            yield from _free_ports(port)
+    for group, kind in (("relays", "relay"), ("pis", "Pi")):
+        for port in find(fleet, f"{group}.*.tunnel_port", int):
+            yield from _free_ports(port, "tunnels", TUNNEL_PORT)
+        for host in find(fleet, f"{group}.*", MarkedDict):
+            ssh, tunnel = ports_of(fleet, host.value)
+            if ssh == tunnel:
+                yield host.fault(f"the {kind}'s ssh_port and tunnel_port are both {ssh}; they need two")
 
 
 def address_faults(found: Found[str]) -> Iterator[Fault]:

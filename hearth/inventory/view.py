@@ -52,7 +52,9 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
     facts.add_row("authority", str(fleet.authority.tls_ca) if fleet.authority else "not made yet")
     facts.add_row("releases", _listed(f"{release.product} {release.version}" for release in fleet.releases))
     for relay in fleet.relays:
-        facts.add_row(f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}")
+        facts.add_row(
+            f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}, tunnel port {relay.tunnel_port}"
+        )
     for pi in fleet.pis:
         facts.add_row(f"Pi {pi.name}", f"{pi.address}, SSH port {pi.ssh_port}, tunnel port {pi.tunnel_port}")
     yield facts
@@ -75,6 +77,7 @@ def household_tables(household: Household) -> Iterator[Table]:
     facts = _facts(f"Household {household.id}")
     facts.add_row("box", f"{household.box}, SSH port {household.ssh_port}")
     facts.add_row("slot", f"{household.slot} ({household.tunnel_address} on {household.relay})")
+    facts.add_row("tunnel key", "collected" if household.tunnel_key else "not collected yet")
     facts.add_row("domain", household.domain)
     facts.add_row("access", household.access)
     facts.add_row("public port", str(household.public_port) if household.public_port else "none")

@@ -127,6 +127,8 @@ def boot(machine: Machine, layers: Sequence[str]) -> None:
     nspawn = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={root}"]
     nspawn += [f"--machine={machine.names.machine(machine.name)}", f"--hostname={machine.name}"]
     nspawn += [f"--network-namespace-path=/run/netns/{machine.names.host(machine.name)}"]
+    # The host's own firewall rules; the namespace is nobody else's.
+    nspawn += ["--capability=CAP_NET_ADMIN"]
     nspawn += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only"]
     launcher = ["setsid", "--fork", "unshare", "--mount", "--propagation", "slave", "sh", "-ec", LAUNCH, "sh"]
     with machine.console.open("wb") as console:

@@ -1,4 +1,9 @@
-"""apache: the household's name over HTTPS: the TLS profile, HTTP/2, PHP-FPM, and no page that trusts localhost."""
+"""apache: the household's name over HTTPS: the TLS profile, HTTP/2, PHP-FPM, and no page that trusts localhost.
+
+Two listeners serve the same site: port 443 for the home, and one on the loopback alone for what comes through the
+tunnel, where a PROXY header is mandatory that says who the visitor is. Anybody who may connect there can forge that
+header, so the kernel lets nobody in but the tunnel's account (and root).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from hearth import artefacts, layout
 from hearth.inventory.model import Household
 from hearth.render import template
 
-PACKAGES = ("apache2",)
+PACKAGES = ("apache2", "nftables")
 
 ENABLED = "/etc/apache2/mods-enabled"
 # Each with the files it has in mods-available.
@@ -17,6 +22,7 @@ MODULES = {
     "http2": ("load", "conf"),
     "proxy": ("load", "conf"),
     "proxy_fcgi": ("load",),
+    "remoteip": ("load",),
     "rewrite": ("load",),
     "setenvif": ("load", "conf"),
     "socache_shmcb": ("load",),
@@ -40,11 +46,17 @@ TLS_GROUPS = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
 SMALLEST_FILE_LIMIT = 2 << 30
 
 # Ask Apache itself: a graceful reload can return 0 and leave no Apache behind.
+_CURL = "curl --silent --insecure --max-time 5 --output /dev/null"
 ANSWERS = (
     "for try in 1 2 3 4 5 6 7 8 9 10; do "
-    "curl --silent --insecure --max-time 5 --output /dev/null https://127.0.0.1/ && exit 0; sleep 0.5; done; "
-    "echo 'Apache does not answer on port 443' >&2; journalctl -u apache2 -n 5 -o cat >&2; exit 1"
+    f"{_CURL} https://127.0.0.1/ && "
+    f"{_CURL} --haproxy-protocol https://127.0.0.1:{layout.HTTPS_TUNNEL_PORT}/ && exit 0; sleep 0.5; done; "
+    f"echo 'Apache does not answer on the ports 443 and {layout.HTTPS_TUNNEL_PORT}' >&2; "
+    "journalctl -u apache2 -n 5 -o cat >&2; exit 1"
 )
+
+PROXY_RULES = "/etc/hearth/proxy-listener.nft"
+PROXY_GUARD = "hearth-proxy-guard.service"
 
 UNIT_IN_EFFECT = (
     "systemctl is-active --quiet apache2 && "
@@ -85,12 +97,34 @@ def site(household: Household) -> str:
         certificate=layout.TLS_CERTIFICATE,
         fpm=layout.fpm_socket(household.owncloud.release.php),
         upload_bytes=household.owncloud.upload_limit,
+        tunnel_port=layout.HTTPS_TUNNEL_PORT,
+    )
+
+
+def proxy_guard() -> tuple[artefacts.File, ...]:
+    """The rules that keep everybody but the tunnel's account away from its listener, and the unit that loads them."""
+    return (
+        artefacts.File(
+            PROXY_RULES,
+            template(__file__, "proxy-listener.nft.j2", port=layout.HTTPS_TUNNEL_PORT, account=layout.TUNNEL_USER),
+        ),
+        artefacts.File(
+            f"/etc/systemd/system/{PROXY_GUARD}", template(__file__, "proxy-guard.service.j2", rules=PROXY_RULES)
+        ),
     )
 
 
 @deploy("apache")
 def apache(household: Household) -> None:
-    """Serve the household's name; needs the files of the certs role."""
+    """Serve the household's name; needs the files of the certs role and the tunnel's account."""
+    artefacts.put(
+        name="Let only the tunnel reach the listener for visitors from outside",
+        change="proxy-guard",
+        artefacts=proxy_guard(),
+        check=f"nft --check --file {PROXY_RULES}",
+        activate=f"systemctl daemon-reload && systemctl enable --quiet {PROXY_GUARD} && "
+        f"systemctl reload-or-restart {PROXY_GUARD}",
+    )
     artefacts.put(
         name=f"Serve {household.domain} over HTTPS",
         change="apache",

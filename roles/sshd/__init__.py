@@ -13,6 +13,7 @@ from pyinfra.api.deploy import deploy
 from hearth import artefacts, operators
 from hearth.inventory.model import Host, Operator
 from hearth.render import template
+from hearth.ssh_policy import CIPHERS, KEX, MACS
 
 PACKAGES = ("openssh-server", "sudo")
 
@@ -20,28 +21,13 @@ KEYS = "/etc/ssh/hearth-keys"
 USER_CA = "/etc/ssh/hearth-user-ca.pub"
 GUARD_S = 60
 
-# Mozilla's and ssh-audit's modern choice. curve25519 stays last: paramiko, which pyinfra logs in with, knows no
-# post-quantum exchange, and without it would be locked out while ``ssh`` and ``sshd -t`` are content.
-KEX = (
-    "mlkem768x25519-sha256",
-    "sntrup761x25519-sha512",
-    "sntrup761x25519-sha512@openssh.com",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-)
-CIPHERS = (
-    "chacha20-poly1305@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-gcm@openssh.com",
-    "aes256-ctr",
-    "aes192-ctr",
-    "aes128-ctr",
-)
-MACS = ("hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com")
 
+def config(port: int, admins: Iterable[Operator], *, user_ca: bool, forwarding: str | None = None) -> str:
+    """The drop-in for sshd: ``port`` and who may log in (``admins``), the rest is policy.
 
-def config(port: int, admins: Iterable[Operator], *, user_ca: bool) -> str:
-    """The drop-in for sshd: ``port`` and who may log in (``admins``), the rest is policy."""
+    ``forwarding``: the one HOST:PORT (in PermitOpen's words) that operators may go on to from here; None leaves it to
+    the operator, who is root here anyway.
+    """
     return template(
         __file__,
         "sshd.conf.j2",
@@ -52,11 +38,13 @@ def config(port: int, admins: Iterable[Operator], *, user_ca: bool) -> str:
         kex=",".join(KEX),
         ciphers=",".join(CIPHERS),
         macs=",".join(MACS),
+        forwarding=forwarding,
     )
 
 
-def effective_settings(port: int) -> tuple[str, ...]:
+def effective_settings(port: int, forwarding: str | None = None) -> tuple[str, ...]:
     """Lines that ``sshd -T`` must print for an operator, whatever else lies in sshd's folders."""
+    road = (f"permitopen {forwarding}", "allowtcpforwarding local", "allowstreamlocalforwarding no")
     return (
         f"port {port}",
         "permitrootlogin no",
@@ -68,12 +56,13 @@ def effective_settings(port: int) -> tuple[str, ...]:
         "permittunnel no",
         f"authorizedkeysfile {KEYS}/%u",
         f"kexalgorithms {','.join(KEX)}",
+        *(road if forwarding else ()),
     )
 
 
-def check(port: int, operator: str) -> str:
+def check(port: int, operator: str, forwarding: str | None = None) -> str:
     """The shell command that judges the configuration by its effect, not by its text."""
-    wanted = " ".join(quote(line) for line in effective_settings(port))
+    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding))
     return (
         f"sshd -t && effective=$(sshd -T -C user={quote(operator)},host=any,addr=192.0.2.1) && "
         f"for line in {wanted}; do "
@@ -89,13 +78,13 @@ def key_file(operator: Operator) -> artefacts.File:
 
 
 @deploy("sshd")
-def sshd(machine: Host) -> None:
-    """Harden sshd, behind the lock-out guard."""
+def sshd(machine: Host, forwarding: str | None = None) -> None:
+    """Harden sshd, behind the lock-out guard; ``forwarding``: see ``config``."""
     authority = machine.authority
     files: list[artefacts.File | artefacts.Link] = [
         artefacts.File(
             "/etc/ssh/sshd_config.d/00-hearth.conf",
-            config(machine.ssh_port, machine.operators, user_ca=authority is not None),
+            config(machine.ssh_port, machine.operators, user_ca=authority is not None, forwarding=forwarding),
         ),
         artefacts.File("/etc/sudoers.d/hearth", template(__file__, "sudoers.j2", group=operators.GROUP), mode="440"),
         *(key_file(operator) for operator in machine.operators),
@@ -106,7 +95,7 @@ def sshd(machine: Host) -> None:
         name="Harden sshd and let the operators in",
         change="sshd",
         artefacts=tuple(files),
-        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name)}",
+        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding)}",
         # Reload, never restart: sessions stay, and a daemon that cannot start again does not end the old one.
         activate="systemctl reload ssh",
         guard_s=GUARD_S,

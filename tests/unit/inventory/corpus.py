@@ -59,6 +59,7 @@ def make_fleet(folder: Path, files: dict[str, bytes] | None = None) -> Path:
     """Put the good fleet into ``folder``, with some of its files replaced."""
     shutil.copytree(GOOD, folder, dirs_exist_ok=True)
     for name, content in (files or {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
 

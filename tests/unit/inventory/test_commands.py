@@ -97,7 +97,8 @@ def test_show_gives_programs_the_resolved_data(fleet_folder: Path) -> None:
     assert household["updates"]["window"] == {"start": "23:30", "end": "01:30"}
     assert (household["box"], household["tunnel_address"]) == ("box-schmidt", "127.10.0.18")
     assert household in fleet["households"]
-    assert fleet["relays"] == [{"name": "relay1", "address": "relay1.home.example", "ssh_port": 2222}]
+    relay = {"name": "relay1", "address": "relay1.home.example", "ssh_port": 2222, "tunnel_port": 9212}
+    assert fleet["relays"] == [relay | {"tunnel_host_keys": []}]
 
 
 def test_a_name_with_brackets_is_shown_as_it_is(fleet_folder: Path) -> None:

@@ -116,10 +116,63 @@ def test_the_operators_road_comes_first_and_the_first_days_road_second(fleet_fol
     anna = Path("~/.ssh/anna_key").expanduser()
     assert roads["box-mueller"] == (
         Road("10.213.0.11", 2222, "anna", (BENCH_KEY,), anna),
-        Road("10.213.0.11", 22, "root", (BENCH_KEY,), fleet_folder / "bench_key"),
+        Road("10.213.0.11", 22, "root", (BENCH_KEY,), fleet_folder / "bench_key", first_day=True),
     )
     assert [road.address for road in roads["relay1"]] == ["relay1.home.example", "relay1.home.example"]
     assert "box-schmidt" not in roads
+
+
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIpXP9AFoGk1W0fpexBZwAiJPu0Je/YLODK3EBYBnCqp"
+
+
+def _collect(folder: Path, host: str, **more: str) -> None:
+    (folder / "collected").mkdir(exist_ok=True)
+    lines = ["host_keys:", f"- {OTHER_KEY}", *(f"{name}: {value}" for name, value in more.items())]
+    (folder / "collected" / f"{host}.yaml").write_text("\n".join(lines) + "\n")
+
+
+def test_a_box_is_reached_through_its_relay_first_once_both_have_been_collected(fleet_folder: Path) -> None:
+    before = load_or_raise(fleet_folder).roads["box-mueller"]
+    _collect(fleet_folder, "box-mueller", tunnel_key=BENCH_KEY)
+    assert load_or_raise(fleet_folder).roads["box-mueller"] == before
+    _collect(fleet_folder, "relay1", tunnel_host_keys=f"[{BENCH_KEY}]")
+
+    fleet = load_or_raise(fleet_folder)
+
+    anna = Path("~/.ssh/anna_key").expanduser()
+    relay = Road("relay1.home.example", 2222, "anna", (BENCH_KEY,), anna)
+    through = Road("127.10.0.17", 10022, "anna", (OTHER_KEY,), anna, via=relay)
+    assert fleet.roads["box-mueller"] == (through, *before)
+    assert [road.first_day for road in fleet.roads["box-mueller"]] == [False, False, True]
+    assert fleet.households[0].tunnel_key == BENCH_KEY
+    assert fleet.boxes()[0].relay == fleet.relays[0]
+    assert fleet.relays[0].tunnel_host_keys == (BENCH_KEY,)
+
+
+def test_a_machine_without_local_yaml_reaches_all_that_was_collected(fleet_folder: Path) -> None:
+    (fleet_folder / "local.yaml").unlink()
+    for host in ("box-schmidt", "relay1", "pi1"):
+        _collect(fleet_folder, host)
+
+    roads = load_or_raise(fleet_folder).roads
+
+    relay = Road("relay1.home.example", 2222, "anna", (OTHER_KEY,))
+    assert roads == {
+        "relay1": (relay,),
+        "pi1": (Road("pi1.home.example", 2222, "anna", (OTHER_KEY,)),),
+        "box-schmidt": (Road("127.10.0.18", 10022, "anna", (OTHER_KEY,), via=relay),),
+    }
+
+
+def test_a_household_that_is_reached_otherwise_has_no_road_and_no_key_at_the_relay(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay1\naccess: forwarded")
+    _collect(fleet_folder, "relay1")
+    _collect(fleet_folder, "box-mueller", tunnel_key=BENCH_KEY)
+
+    fleet = load_or_raise(fleet_folder)
+
+    assert all(road.via is None for road in fleet.roads["box-mueller"])
+    assert fleet.households[0].tunnel_key is None, "or the relay would still let it in"
 
 
 def test_the_operator_is_the_fleets_first_when_local_yaml_names_none(fleet_folder: Path) -> None:

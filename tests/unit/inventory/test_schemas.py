@@ -23,6 +23,7 @@ SCHEMAS = {
         "fleet.schema.json",
         "household.schema.json",
         "local.schema.json",
+        "collected.schema.json",
     )
 }
 REFERENCE = (REPOSITORY / "docs" / "inventory.md").read_text()
@@ -119,13 +120,14 @@ def test_the_defaults_of_the_schemas_are_those_of_the_code() -> None:
             assert f"Default {value}." in schema["description"], path
     fleet = {path: schema for name, path, schema, _ in _all() if name == "fleet.schema.json"}
     assert fleet["ssh_port"]["default"] == SSH_PORT
-    assert fleet["pis.*.tunnel_port"]["default"] == TUNNEL_PORT
+    assert fleet["pis.*.tunnel_port"]["default"] == fleet["relays.*.tunnel_port"]["default"] == TUNNEL_PORT
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_reference_names_every_property(name: str) -> None:
     """Each schema has a section of its own, and a row begins with each property's path."""
-    file = name.replace("schema.json", "yaml") if name != "household.schema.json" else "households/NAME.yaml"
+    folders = {"household.schema.json": "households/NAME.yaml", "collected.schema.json": "collected/HOST.yaml"}
+    file = folders.get(name, name.replace("schema.json", "yaml"))
     section = re.split(r"^## ", REFERENCE, flags=re.MULTILINE)
     mine = next(part for part in section if part.startswith(f"`{file}`"))
     shared = "defaults." if name == "fleet.schema.json" else "\0"

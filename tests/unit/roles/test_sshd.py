@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hearth import ssh_policy
 from hearth.inventory.model import Operator
 from roles import sshd
 
@@ -35,8 +36,19 @@ def test_the_key_exchange_keeps_what_pyinfras_client_knows() -> None:
     import paramiko
 
     known = set(paramiko.Transport._preferred_kex)
-    assert known & set(sshd.KEX)
-    assert sshd.KEX[0] == "mlkem768x25519-sha256"
+    assert known & set(ssh_policy.KEX)
+    assert ssh_policy.KEX[0] == "mlkem768x25519-sha256"
+
+
+def test_a_relay_lets_operators_go_on_to_households_sshd_and_nowhere_else() -> None:
+    config = lines(sshd.config(2222, (ANNA,), user_ca=False, forwarding="*:10022"))
+    assert {"AllowTcpForwarding local", "PermitOpen *:10022", "AllowStreamLocalForwarding no"} <= set(config)
+    assert "permitopen *:10022" in sshd.effective_settings(2222, "*:10022")
+
+
+def test_on_a_box_forwarding_is_left_as_it_is() -> None:
+    assert "Forwarding local" not in sshd.config(2222, (ANNA,), user_ca=False)
+    assert not any(line.startswith("permitopen") for line in sshd.effective_settings(2222))
 
 
 def test_an_operators_keys_lie_in_roots_folder_and_nowhere_else() -> None:

@@ -1,0 +1,168 @@
+"""What hosts tell about themselves: read over any pinned road, written to ``collected/HOST.yaml`` of the inventory.
+
+A box tells the public half of its tunnel's key, a relay or Pi the keys of its tunnel server, each the host keys that
+its sshd shows. All of it is public. A host key that was pinned is not replaced unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pyinfra.api.exceptions import ConnectError
+
+from hearth import layout
+from hearth.connector import Session
+from hearth.inventory.collected import Collected
+from hearth.inventory.keys import blob, key_fault
+from hearth.inventory.model import Box, Host
+from hearth.login import first_open
+
+TIMEOUT_S = 20.0
+# Only keys that sshd shows may be pinned: others may lie about in /etc/ssh.
+_HOST_KEYS = "sshd -T 2>/dev/null | sed -n 's/^hostkey //p' | while read -r key; do sed 's/^/host /' \"$key.pub\"; done"
+_BOX = f"{_HOST_KEYS}; test -e {layout.TUNNEL_KEY}.pub && sed 's/^/tunnel /' {layout.TUNNEL_KEY}.pub; true"
+_SERVER = (
+    f"{_HOST_KEYS}; test -e {layout.TUNNEL_HOST_KEY}.pub && sed 's/^/tunnel-host /' {layout.TUNNEL_HOST_KEY}.pub; true"
+)
+
+
+class CollectError(Exception):
+    """A host could not be collected; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What collecting one host came to: sentences about what is new, or the reason why it failed."""
+
+    host: str
+    changes: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+def collect(host: Host, folder: Path, *, replace: bool) -> Report:
+    """Ask one host and write its file below ``folder`` (the inventory's); never raises for what the host does.
+
+    ``replace``: accept host keys that differ from the pinned ones.
+    """
+    file = folder / "collected" / f"{host.name}.yaml"
+    try:
+        new = asked(host)
+        old = read(file)
+        if not replace:
+            refuse_other_keys(old, new)
+    except (CollectError, ConnectError) as fault:
+        return Report(host.name, failure=str(fault))
+    text = rendered(host.name, new)
+    if not file.exists() or file.read_text() != text:
+        write(file, text)
+    return Report(host.name, changes=differences(old, new))
+
+
+def asked(host: Host) -> Collected:
+    """Log in to a host and return what it tells. Raises ConnectError, or CollectError when its answer is no answer."""
+    client, road = first_open(host.name, host.roads, TIMEOUT_S)
+    try:
+        status, output = Session(client, road.user).run(_BOX if isinstance(host, Box) else _SERVER)
+    finally:
+        client.close()
+    if status != 0:
+        raise CollectError(f"it could not read its keys: {output[-300:]}")
+    return parse(output.splitlines())
+
+
+def parse(lines: Iterable[str]) -> Collected:
+    """Given lines ``host|tunnel|tunnel-host KEY``, return what they tell; raise CollectError when a key is none."""
+    found: dict[str, list[str]] = {"host": [], "tunnel": [], "tunnel-host": []}
+    for line in lines:
+        kind, _, key = line.partition(" ")
+        plain = " ".join(key.split()[:2])
+        fault = key_fault(plain, of_host=kind != "tunnel")
+        if kind not in found or fault:
+            raise CollectError(f"its answer cannot be used ({fault or 'another line than a key'}): {line[:60]!r}")
+        found[kind].append(plain)
+    if not found["host"]:
+        raise CollectError("its sshd tells no host key: is OpenSSH's server installed?")
+    tunnel = found["tunnel"][0] if found["tunnel"] else None
+    return Collected(tuple(sorted(found["host"])), tunnel, tuple(sorted(found["tunnel-host"])))
+
+
+def read(file: Path) -> Collected:
+    """What was collected before; nothing when the file is not there. The inventory has judged its content."""
+    try:
+        data = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        return Collected()
+    return Collected(tuple(data["host_keys"]), data.get("tunnel_key"), tuple(data.get("tunnel_host_keys", ())))
+
+
+def refuse_other_keys(old: Collected, new: Collected) -> None:
+    """Raise CollectError when the host shows a host key that is not among those pinned before."""
+    for what, before, now in (
+        ("host key", old.host_keys, new.host_keys),
+        ("tunnel host key", old.tunnel_host_keys, new.tunnel_host_keys),
+    ):
+        strangers = [key for key in now if key not in before]
+        if before and strangers:
+            raise CollectError(
+                f"it shows another {what} than the pinned one: pinned {fingerprints(before)}, "
+                f"now {fingerprints(strangers)}; if you know why (a new disk, a new install), say --replace"
+            )
+
+
+def differences(old: Collected, new: Collected) -> tuple[str, ...]:
+    """Sentences about what is new, gone or other, with fingerprints."""
+    pairs = (
+        ("host keys", old.host_keys, new.host_keys),
+        ("tunnel key", _tuple(old.tunnel_key), _tuple(new.tunnel_key)),
+        ("tunnel host keys", old.tunnel_host_keys, new.tunnel_host_keys),
+    )
+    found = []
+    for what, before, now in pairs:
+        if now and not before:
+            found.append(f"{what} {fingerprints(now)}")
+        elif before and not now:
+            found.append(f"no {what} any more")
+        elif set(before) != set(now):
+            found.append(f"{what} now {fingerprints(now)}, before {fingerprints(before)}")
+    return tuple(found)
+
+
+def fingerprints(keys: Iterable[str]) -> str:
+    """The keys' fingerprints as ``ssh-keygen -l`` shows them."""
+    return ", ".join(
+        "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(blob(key))).digest()).decode().rstrip("=")
+        for key in keys
+    )
+
+
+def rendered(host: str, told: Collected) -> str:
+    """The file's text: the same for the same keys."""
+    data: dict[str, object] = {"host_keys": list(told.host_keys)}
+    if told.tunnel_key:
+        data["tunnel_key"] = told.tunnel_key
+    if told.tunnel_host_keys:
+        data["tunnel_host_keys"] = list(told.tunnel_host_keys)
+    head = f"# Written by `hearth collect {host}`: what this host tells about itself. Do not edit; collect it again.\n"
+    return head + yaml.safe_dump(data, sort_keys=False, width=10_000)
+
+
+def write(file: Path, text: str) -> None:
+    """Replace the file whole; killed at any moment, the old one or the new one is there."""
+    file.parent.mkdir(exist_ok=True)
+    # Beside the folder and not in it: what a killed run leaves there is no file of the inventory.
+    new = file.parent.with_name(f".{file.name}.new")
+    with new.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
+
+
+def _tuple(key: str | None) -> tuple[str, ...]:
+    return (key,) if key else ()

@@ -1,0 +1,67 @@
+"""What hosts tell about themselves (``collected/HOST.yaml``, written by ``hearth collect``): rules and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hearth.inventory.documents import Document, Documents, find, first
+from hearth.inventory.faults import Fault, quoted
+from hearth.inventory.keys import key_fault
+from hearth.inventory.marks import START
+from hearth.inventory.unique import host_names
+
+
+@dataclass(frozen=True)
+class Collected:
+    """OpenSSH public keys of one host.
+
+    ``host_keys``: those that its sshd shows. ``tunnel_key``: a box's, with which it opens its tunnel.
+    ``tunnel_host_keys``: those that the tunnel sshd of a relay or Pi shows.
+    """
+
+    host_keys: tuple[str, ...] = ()
+    tunnel_key: str | None = None
+    tunnel_host_keys: tuple[str, ...] = ()
+
+
+def collected_of(documents: Documents) -> dict[str, Collected]:
+    """Given documents without faults, return what each host told, by the host's name."""
+    return {
+        document.name: Collected(
+            tuple(document.data["host_keys"]),
+            document.data.get("tunnel_key"),
+            tuple(document.data.get("tunnel_host_keys", ())),
+        )
+        for document in documents.collected
+    }
+
+
+def collected_faults(documents: Documents) -> Iterator[Fault]:
+    """Yield the faults of the collected files against the fleet they speak of."""
+    # Of a household whose file cannot be read, the file's name tells what its box is called.
+    boxes = {f"box-{name}" for name in documents.household_names}
+    servers = {found.value for found in host_names(documents) if found.document is documents.fleet}
+    for document in documents.collected:
+        if document.name not in boxes | servers:
+            sentence = f"the fleet has no host {quoted(document.name)} any more; delete this file"
+            yield Fault(document.file, *START, sentence)
+            continue
+        yield from _keys(document)
+        misplaced = "tunnel_host_keys" if document.name in boxes else "tunnel_key"
+        if misplaced in document.data:
+            whose = "a box has none" if document.name in boxes else "only a box has one"
+            mark = document.data.keys_at[misplaced]
+            yield Fault(document.file, *mark, f"{misplaced} does not belong here: {whose}; collect this host again")
+
+
+def _keys(document: Document) -> Iterator[Fault]:
+    for path in ("host_keys.*", "tunnel_host_keys.*"):
+        for found in find(document, path, str):
+            sentence = key_fault(found.value, of_host=True)
+            if sentence:
+                yield found.fault(sentence)
+    key = first(document, "tunnel_key", str)
+    sentence = key_fault(key.value) if key else None
+    if key and sentence:
+        yield key.fault(sentence)

@@ -1,0 +1,128 @@
+"""firewall: nftables, in a table of hearth's own; what is not named is dropped. The relay's and the support Pi's.
+
+Debian's /etc/nftables.conf is left alone, and so is every other table: the unit loads ``inet hearth`` alone, whole and
+in one transaction, before the network comes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from typing_extensions import override
+
+from hearth import artefacts
+from hearth.render import template
+
+PACKAGES = ("nftables",)
+
+UNIT = "hearth-firewall.service"
+RULES = "/etc/hearth/firewall.nft"
+LOADED = "/run/hearth-firewall.loaded"
+"""The SHA-256 of the table as the kernel printed it when the unit had loaded it."""
+GUARD_S = 60
+
+_LISTED = "nft --stateless --terse list table inet hearth"
+
+
+@dataclass(frozen=True)
+class Service:
+    """TCP ports that the world may reach, and how much of them one source may have (IPv4: an address; IPv6: a /64).
+
+    ``connections``: how many it may hold at a time. ``per_second`` and ``burst``: how fast it may open new ones.
+    ``name``: lower-case letters and underscores. Whole families share an address behind their provider's NAT, hence
+    wide limits.
+    """
+
+    name: str
+    ports: tuple[int, ...]
+    connections: int
+    per_second: int
+    burst: int
+
+
+def operators_ssh(port: int) -> Service:
+    """The operators' sshd: a converge of the whole fleet comes from one address, a login or two a box."""
+    return Service("ssh", (port,), connections=2000, per_second=100, burst=1000)
+
+
+def tunnels(port: int) -> Service:
+    """The tunnel sshd: a household needs one connection, and up to 100 may share an address."""
+    return Service("tunnels", (port,), connections=100, per_second=5, burst=200)
+
+
+def web(ports: Iterable[int]) -> Service:
+    """The router's ports: browsers and sync clients hold several connections each."""
+    return Service("web", tuple(ports), connections=500, per_second=50, burst=500)
+
+
+def ruleset(services: Iterable[Service]) -> str:
+    """The file for nft: the table emptied and filled in one transaction."""
+    return template(__file__, "firewall.nft.j2", services=tuple(services))
+
+
+def activate() -> str:
+    """Load the table, whole; an undone first put takes it away again, so that the host is as open as it was."""
+    return (
+        f"systemctl daemon-reload; if test -e {RULES}; then systemctl reload-or-restart {UNIT}; "
+        f"else systemctl stop {UNIT}; nft destroy table inet hearth; fi"
+    )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Whether the kernel has the table as the unit loaded it."""
+
+    intact: bool = False
+
+
+class FirewallState(FactBase[Loaded]):
+    """Whether somebody has changed or flushed the table since it was loaded."""
+
+    default = Loaded
+
+    @override
+    def command(self) -> str:
+        return f'test "$({_LISTED} 2>/dev/null | sha256sum)" = "$(cat {LOADED} 2>/dev/null)" && echo intact; true'
+
+    @override
+    def process(self, output: list[str]) -> Loaded:
+        return Loaded(intact=output == ["intact"])
+
+
+@operation()
+def loaded() -> Generator[StringCommand, None, None]:
+    """Load the firewall again when the kernel's table is not the one that was loaded."""
+    if host.get_fact(FirewallState).intact:
+        host.noop("the firewall is loaded")
+    else:
+        yield StringCommand("systemctl", "reload-or-restart", UNIT)
+
+
+@deploy("Firewall")
+def firewall(services: tuple[Service, ...]) -> None:
+    """Drop what comes in for none of ``services``, behind the lock-out guard, and see that the kernel still does."""
+    own = {"rules": RULES, "listed": _LISTED, "loaded": LOADED}
+    unit = f"/etc/systemd/system/{UNIT}"
+    artefacts.put(
+        name="Close every port but those that are named",
+        change="firewall",
+        artefacts=(
+            artefacts.File(RULES, ruleset(services)),
+            artefacts.File(unit, template(__file__, "unit.service.j2", **own)),
+            # As `systemctl enable` would make it: a link of the change's own is undone with the change.
+            artefacts.Link(f"/etc/systemd/system/sysinit.target.wants/{UNIT}", unit),
+            artefacts.File("/etc/modules-load.d/hearth-firewall.conf", template(__file__, "modules.conf.j2")),
+            artefacts.File("/etc/sysctl.d/60-hearth-firewall.conf", template(__file__, "sysctl.conf.j2")),
+        ),
+        check=f"nft --check --file {RULES}",
+        activate=activate(),
+        verify="nft list table inet hearth >/dev/null",
+        guard_s=GUARD_S,
+    )
+    loaded(name="See that the firewall is loaded")

@@ -1,0 +1,1 @@
+"""The program that the router role puts on the relay; standard library only."""

@@ -1,0 +1,201 @@
+"""tunnel_server: a second sshd, for tunnels alone; the relay's and the support Pi's. See docs/relay.md.
+
+It shares nothing with the operators' sshd but the program: unit, port, host key, accounts and keys are its own, so
+neither can break or open the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from shlex import quote
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from hearth import artefacts, layout
+from hearth.render import template
+from hearth.ssh_policy import CIPHERS, KEX, MACS
+from roles.tunnel_server.accounts import KEYS, KINDS, NOLOGIN, Account, key_file
+from roles.tunnel_server.facts import END_SESSIONS, HostKey, Login, Logins, StaleSessions
+
+PACKAGES = ("openssh-server", "openssh-client", "python3", "systemd")
+
+CONFIG = "/etc/ssh/hearth-tunnel/sshd_config"
+UNIT = "hearth-tunnel-sshd.service"
+UPGRADED = "hearth-tunnel-sshd-upgraded"
+JOURNAL = "hearth-tunnel"
+"""The namespace of the tunnel sshd's journal: ``journalctl --namespace=hearth-tunnel``."""
+
+SERVICES = (UNIT, f"{UPGRADED}.path")
+
+_UNITS = "/etc/systemd/system"
+# With UsePAM no, sshd takes the ! of a fresh account for a locked one.
+_LOGIN = Login(home="/nonexistent", shell=NOLOGIN, password="*")  # noqa: S106 (no password fits it)
+
+
+def config(accounts: Sequence[Account], port: int, *, host_key: str = layout.TUNNEL_HOST_KEY, keys: str = KEYS) -> str:
+    """The tunnel sshd's configuration, whole."""
+    return template(
+        __file__,
+        "sshd_config.j2",
+        accounts=accounts,
+        kinds=KINDS,
+        port=port,
+        host_key=host_key,
+        keys=keys,
+        nologin=NOLOGIN,
+        kex=",".join(KEX),
+        ciphers=",".join(CIPHERS),
+        macs=",".join(MACS),
+    )
+
+
+def effective_settings(account: Account) -> tuple[str, ...]:
+    """Lines that ``sshd -T`` must print for an account."""
+    kind = KINDS[account.kind]
+    return (
+        "maxsessions 0",
+        "usepam no",
+        "authenticationmethods publickey",
+        f"authorizedkeysfile {KEYS}/%u",
+        f"forcecommand {NOLOGIN}",
+        "allowstreamlocalforwarding no",
+        "permittunnel no",
+        f"allowtcpforwarding {kind.forwarding}",
+        f"permitlisten {' '.join(kind.listen) or 'none'}",
+        f"permitopen {' '.join(kind.open) or 'none'}",
+    )
+
+
+def check(accounts: Iterable[Account]) -> str:
+    """The shell command that judges the configuration by what sshd makes of it, for each account."""
+    parts = [f"sshd -t -f {CONFIG}"]
+    for account in accounts:
+        wanted = " ".join(quote(line) for line in effective_settings(account))
+        parts.append(
+            f"effective=$(sshd -T -f {CONFIG} -C user={quote(account.name)},host=any,addr=192.0.2.1) && "
+            f"for line in {wanted}; do "
+            'printf "%s\\n" "$effective" | grep -qixF -- "$line" || '
+            '{ echo "the tunnel sshd would not use: $line" >&2; exit 1; }; done'
+        )
+    return " && ".join(parts)
+
+
+def key_check(accounts: Iterable[Account]) -> str:
+    """The shell command that has OpenSSH itself count the keys that it can read."""
+    return " && ".join(
+        f'test "$(ssh-keygen -l -f {KEYS}/{quote(account.name)} 2>/dev/null | wc -l)" -eq {len(account.keys)} || '
+        f"{{ echo 'OpenSSH cannot read every key of {account.name}' >&2; exit 1; }}"
+        for account in accounts
+    )
+
+
+def activate() -> str:
+    """Restart the listener; the sessions of the old one stay (KillMode=process). An undone first put stops it."""
+    return (
+        f"systemctl daemon-reload; if test -e {_UNITS}/{UNIT}; "
+        f"then systemctl enable --quiet {UNIT} {UPGRADED}.path && systemctl restart {UNIT} {UPGRADED}.path && "
+        f"systemctl try-restart systemd-journald@{JOURNAL}.service; "
+        f"else systemctl stop {UNIT} {UPGRADED}.path; fi"
+    )
+
+
+def verify(port: int) -> str:
+    """The shell command that looks whether the port answers with the kept host key."""
+    return (
+        f"ssh-keyscan -T 10 -t ed25519 -p {port} 127.0.0.1 2>/dev/null | cut -d' ' -f2,3 | "
+        f"grep -qxF -- \"$(cut -d' ' -f1,2 {layout.TUNNEL_HOST_KEY}.pub)\" || "
+        f"{{ echo 'the tunnel sshd does not answer on port {port} with its host key' >&2; exit 1; }}"
+    )
+
+
+def files_of(accounts: Sequence[Account], port: int) -> tuple[artefacts.File, ...]:
+    """Everything but the keys: the configuration, the units, the journal's settings."""
+    own = {"port": port, "config": CONFIG, "journal": JOURNAL, "unit": UNIT}
+    return (
+        artefacts.File(CONFIG, config(accounts, port)),
+        artefacts.File(f"{_UNITS}/{UNIT}", template(__file__, "unit.service.j2", **own)),
+        artefacts.File(f"{_UNITS}/{UPGRADED}.path", template(__file__, "upgraded.path.j2")),
+        artefacts.File(f"{_UNITS}/{UPGRADED}.service", template(__file__, "upgraded.service.j2", **own)),
+        artefacts.File(f"{_UNITS}/ssh.service.d/hearth-tunnel.conf", template(__file__, "preserve.conf.j2")),
+        artefacts.File(f"/etc/systemd/journald@{JOURNAL}.conf", template(__file__, "journald.conf.j2")),
+    )
+
+
+@operation()
+def logins(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
+    """Make the accounts ``names``: no home, no shell, no password, and put right what somebody changed."""
+    found = host.get_fact(Logins, names=names)
+    settings = ("--home-dir", _LOGIN.home, "--shell", _LOGIN.shell, "--password", quote(_LOGIN.password))
+    for name in names:
+        if name not in found:
+            yield StringCommand("useradd", "--system", "--user-group", "--no-create-home", *settings, quote(name))
+        elif found[name] != _LOGIN:
+            yield StringCommand("usermod", "--home", *settings[1:], quote(name))
+
+
+@operation()
+def host_key() -> Generator[StringCommand, None, None]:
+    """Make the tunnel sshd's host key on the host, once; boxes pin it."""
+    key = layout.TUNNEL_HOST_KEY
+    if host.get_fact(HostKey, path=key) is not None:
+        return
+    folder = str(Path(key).parent)
+    # The private half is there last: a key that is cut short is made anew, one that boxes know never is.
+    yield StringCommand(
+        f"install -d -m 755 {folder} && if test -s {key}; then chmod 600 {key} && chown root: {key} && "
+        f"ssh-keygen -y -P '' -f {key} > {key}.pub; else rm -f {key} {key}.new {key}.new.pub && "
+        f'ssh-keygen -q -t ed25519 -N "" -C "$(hostname)" -f {key}.new && '
+        f"mv {key}.new.pub {key}.pub && mv {key}.new {key}; fi"
+    )
+
+
+@operation()
+def end_sessions() -> Generator[StringCommand, None, None]:
+    """End the live sessions whose key is not in the files any more, or was granted something else meanwhile."""
+    stale = host.get_fact(StaleSessions)
+    for sentence in stale.sessions:
+        host.log(sentence)
+    if stale.sessions or stale.unrecorded:
+        yield StringCommand(END_SESSIONS, "end")
+    else:
+        host.noop("every live session has its key")
+
+
+@deploy("Tunnels")
+def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
+    """Serve tunnels for ``accounts`` on ``port``; end what lives on from keys that are gone."""
+    program = Path(__file__).parent / "files/end-sessions"
+    logins(name="Make the tunnels' accounts", names=tuple(account.name for account in accounts))
+    host_key(name="Make the tunnel sshd's host key")
+    artefacts.put(
+        name="Prepare the kernel for thousands of tunnels",
+        change="tunnel-capacity",
+        artefacts=(artefacts.File("/etc/sysctl.d/60-hearth-tunnel.conf", template(__file__, "sysctl.conf.j2")),),
+        # In a container the machine outside keeps these, and systemd skips the unit.
+        activate="systemctl restart systemd-sysctl",
+    )
+    artefacts.put(
+        name="Put the program that ends sessions",
+        change="tunnel-sessions",
+        artefacts=(artefacts.File(END_SESSIONS, program.read_text(), mode="755"),),
+        check=f"{END_SESSIONS} status >/dev/null",
+    )
+    artefacts.put(
+        name=f"Put the keys that may open tunnels ({sum(len(account.keys) for account in accounts)})",
+        change="tunnel-keys",
+        artefacts=tuple(artefacts.File(f"{KEYS}/{account.name}", key_file(account)) for account in accounts),
+        check=key_check(accounts),
+    )
+    artefacts.put(
+        name=f"Serve tunnels on port {port}",
+        change="tunnel-sshd",
+        artefacts=files_of(accounts, port),
+        check=check(accounts),
+        activate=activate(),
+        verify=verify(port),
+    )
+    end_sessions(name="End the sessions of keys that are gone")
