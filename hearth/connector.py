@@ -41,6 +41,10 @@ class NoRoadError(ConnectError):
     """No road leads to the host; the message names each that was tried, and why it failed."""
 
 
+class RefusedError(NoRoadError):
+    """The host answered and does not let this account in; asking again will not change its mind."""
+
+
 @dataclass(frozen=True)
 class Session:
     """A connection of its own, beside pyinfra's."""
@@ -49,14 +53,20 @@ class Session:
     user: str
 
     def run(self, command: str) -> tuple[int, str]:
-        """Run a shell command as root; return its exit status and its output, stderr included."""
+        """Run a shell command as root; return its exit status and its output, stderr included.
+
+        Raises ConnectError when the connection ends or stays silent before the command has.
+        """
         wrapped = command if self.user == "root" else f"sudo -n sh -c {shlex.quote(command)}"
-        _, stdout, stderr = self.client.exec_command(wrapped, timeout=30)
         try:
+            _, stdout, stderr = self.client.exec_command(wrapped, timeout=30)
             text = (stdout.read() + stderr.read()).decode(errors="replace").strip()
-        except TimeoutError as fault:
+        except (OSError, EOFError, paramiko.SSHException) as fault:
             raise ConnectError(f"the command got no answer ({fault})") from fault
-        return stdout.channel.recv_exit_status(), text
+        status = stdout.channel.recv_exit_status()
+        if status < 0:
+            raise ConnectError("the connection ended before the command did")
+        return status, text
 
 
 def pin(client: ParamikoClient, road: Road) -> None:
@@ -73,7 +83,7 @@ def pin(client: ParamikoClient, road: Road) -> None:
 
 
 def login(road: Road, timeout_s: float) -> SSHClient:
-    """Log in over one road. Raises NoRoadError with the reason in words."""
+    """Log in over one road. Raises NoRoadError (RefusedError when sshd refused) with the reason in words."""
     client = SSHClient()
     pin(client, road)
     key = None
@@ -100,7 +110,7 @@ def login(road: Road, timeout_s: float) -> SSHClient:
         raise NoRoadError(f"it shows another host key than the pinned one ({fault.key.get_name()})") from fault
     except paramiko.AuthenticationException as fault:
         client.close()
-        raise NoRoadError("the login was refused") from fault
+        raise RefusedError("the login was refused") from fault
     except (OSError, EOFError, paramiko.SSHException, PyinfraError) as fault:
         client.close()
         raise NoRoadError(str(fault) or type(fault).__name__) from fault
@@ -111,16 +121,21 @@ def login(road: Road, timeout_s: float) -> SSHClient:
 
 
 def first_open(name: str, roads: Sequence[Road], timeout_s: float) -> tuple[SSHClient, Road]:
-    """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason."""
+    """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason.
+
+    When every road was refused, it is a RefusedError.
+    """
     if not roads:
         raise NoRoadError(f"no road to {name} is known; add it under hosts: in the inventory's local.yaml")
-    reasons = []
+    faults = []
     for road in roads:
         try:
             return login(road, timeout_s), road
         except NoRoadError as fault:
-            reasons.append(f"{road.user}@{road.address}:{road.port}: {fault}")
-    raise NoRoadError("; ".join(reasons))
+            faults.append((road, fault))
+    reasons = "; ".join(f"{road.user}@{road.address}:{road.port}: {fault}" for road, fault in faults)
+    refused = all(isinstance(fault, RefusedError) for _, fault in faults)
+    raise RefusedError(reasons) if refused else NoRoadError(reasons)
 
 
 class HearthConnector(SSHConnector):
@@ -128,6 +143,8 @@ class HearthConnector(SSHConnector):
 
     handles_execution = True
     user: str = "root"
+    road: Road | None = None
+    """The road that pyinfra's connection took, once it is connected."""
 
     @override
     @staticmethod
@@ -149,13 +166,13 @@ class HearthConnector(SSHConnector):
 
     @override
     def _connect(self) -> None:
-        self.client, road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
-        self.user = road.user
+        self.client, self.road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
+        self.user = self.road.user
 
     @contextmanager
-    def connect_anew(self, *, any_road: bool = False) -> Iterator[Session]:
-        """Open a new connection over the operator's road (or ``any_road``). Raises NoRoadError."""
-        roads = self.roads if any_road else self.roads[:1]
+    def connect_anew(self, *, as_before: bool = False) -> Iterator[Session]:
+        """Open a new connection over the operator's road, or the one taken before. Raises NoRoadError."""
+        roads = (self.road,) if as_before and self.road else self.roads[:1]
         client, road = first_open(self.host.name, roads, self.state.config.CONNECT_TIMEOUT)
         try:
             yield Session(client, road.user)
