@@ -37,7 +37,7 @@ console = Console(highlight=False)
 @contextmanager
 def step(what: str) -> Iterator[None]:
     """Say what is done, and how long it took."""
-    console.print(f"[bold]==> {what}[/bold]")
+    console.print(f"[bold]==> {what}[/bold]", soft_wrap=True)
     started = time.monotonic()
     yield
     console.print(f"    [dim]{time.monotonic() - started:.1f} s[/dim]")
@@ -45,7 +45,7 @@ def step(what: str) -> Iterator[None]:
 
 def run(*command: str) -> None:
     """Run a command as a reader would type it, and show it; raises CalledProcessError when it fails."""
-    console.print(f"    $ {' '.join(command)}")
+    console.print(f"    $ {' '.join(command)}", soft_wrap=True)
     program = Path(sys.executable).with_name(command[0])
     environment = os.environ | {"PYINFRA_PROGRESS": "off"}
     subprocess.run([str(program), *command[1:]], cwd=REPOSITORY, env=environment, check=True)
@@ -110,13 +110,16 @@ def main() -> int:
     except (LabError, subprocess.CalledProcessError) as fault:
         console.print(f"[red]The demo failed: {fault}[/red]")
         return 1
-    console.print(
-        f"\n[bold green]https://{household.domain}/[/bold green] is up at {lab.address(household.box)}, "
-        f"{time.monotonic() - started:.0f} s after a bare Debian host.\n"
-        f"Look around:  {Path(sys.executable).with_name('hearth').relative_to(REPOSITORY)} lab ssh {household.box}\n"
-        f"Converge it again (nothing changes), change inventory/households/{HOUSEHOLD}.yaml and see what does; "
-        "end it with `hearth lab down`."
-    )
+    hearth = Path(sys.executable).with_name("hearth").relative_to(REPOSITORY)
+    for line in (
+        "",
+        f"[bold green]https://{household.domain}/[/bold green] is up at {lab.address(household.box)} "
+        f"after {time.monotonic() - started:.0f} s.",
+        f"Look around: {hearth} lab ssh {household.box}",
+        f"Run the demo again and nothing changes; edit inventory/households/{HOUSEHOLD}.yaml and see what does.",
+        f"End it: {hearth} lab down",
+    ):
+        console.print(line, soft_wrap=True)
     return 0
 
 

@@ -24,7 +24,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from pyinfra.operations import files, systemd
+from pyinfra.operations import systemd
 from typing_extensions import override
 
 from hearth import guard
@@ -223,24 +223,37 @@ def put(
         yield StringCommand(APPLY, "put", _stdin=text)
 
 
+@operation()
+def put_alone(artefact: File) -> Generator[StringCommand, None, None]:
+    """Put one file without ``apply``, which is not there yet; owner and group are root's.
+
+    It comes through standard input, is written beside its place and renamed: pyinfra's own upload goes through /tmp,
+    which may be full, and a kill in the middle of it leaves half a program that the next boot would run.
+    """
+    state = host.get_fact(ArtefactState, change="none", paths=(artefact.path,))
+    if is_as_wanted(artefact, state.paths.get(artefact.path)):
+        host.noop(f"{artefact.path} is as it shall be")
+        return
+    folder, path, new = (
+        quote(word) for word in (str(Path(artefact.path).parent), artefact.path, f"{artefact.path}.new")
+    )
+    yield StringCommand(
+        f"mkdir -p {folder} && cat > {new} && chown root:root {new} && chmod {artefact.mode} {new} && sync {new} && "
+        f"mv {new} {path} || {{ rm -f {new}; exit 1; }}",
+        _stdin=artefact.raw.decode(),
+    )
+
+
 @deploy("Prepare the host")
 def bootstrap() -> None:
     """Put the program that ``put`` relies on, and the unit that undoes at boot what a power cut left half done."""
-    files.put(
+    put_alone(
         name="Put the program that changes files as one",
-        src=str(_ONHOST / "apply.py"),
-        dest=APPLY,
-        mode="755",
-        user="root",
-        group="root",
+        artefact=File(APPLY, (_ONHOST / "apply.py").read_bytes(), mode="755"),
     )
-    unit = files.put(
+    unit = put_alone(
         name="Put the unit that undoes half done changes at boot",
-        src=str(_ONHOST / "hearth-recover.service"),
-        dest="/etc/systemd/system/hearth-recover.service",
-        mode="644",
-        user="root",
-        group="root",
+        artefact=File("/etc/systemd/system/hearth-recover.service", (_ONHOST / "hearth-recover.service").read_bytes()),
     )
     systemd.service(
         name="Enable the unit that undoes half done changes at boot",

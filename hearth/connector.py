@@ -21,6 +21,7 @@ from io import IOBase
 from pathlib import Path
 from typing import Any
 
+from paramiko import SSHException
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
@@ -30,9 +31,9 @@ from pyinfra.connectors.util import CommandOutput
 from typing_extensions import Unpack, override
 
 from hearth.inventory.model import Road
-from hearth.login import NoRoadError, first_open
+from hearth.login import NoRoadError, RefusedError, first_open
 
-__all__ = ["HearthConnector", "NoRoadError", "Session", "first_open"]
+__all__ = ["HearthConnector", "NoRoadError", "RefusedError", "Session", "first_open"]
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,20 @@ class Session:
     user: str
 
     def run(self, command: str) -> tuple[int, str]:
-        """Run a shell command as root; return its exit status and its output, stderr included."""
+        """Run a shell command as root; return its exit status and its output, stderr included.
+
+        Raises ConnectError when the connection ends or stays silent before the command has.
+        """
         wrapped = command if self.user == "root" else f"sudo -n sh -c {shlex.quote(command)}"
-        _, stdout, stderr = self.client.exec_command(wrapped, timeout=30)
         try:
+            _, stdout, stderr = self.client.exec_command(wrapped, timeout=30)
             text = (stdout.read() + stderr.read()).decode(errors="replace").strip()
-        except TimeoutError as fault:
+        except (OSError, EOFError, SSHException) as fault:
             raise ConnectError(f"the command got no answer ({fault})") from fault
-        return stdout.channel.recv_exit_status(), text
+        status = stdout.channel.recv_exit_status()
+        if status < 0:
+            raise ConnectError("the connection ended before the command did")
+        return status, text
 
 
 class HearthConnector(SSHConnector):
@@ -58,6 +65,8 @@ class HearthConnector(SSHConnector):
 
     handles_execution = True
     user: str = "root"
+    road: Road | None = None
+    """The road that pyinfra's connection took, once it is connected."""
 
     @override
     @staticmethod
@@ -79,8 +88,8 @@ class HearthConnector(SSHConnector):
 
     @override
     def _connect(self) -> None:
-        self.client, road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
-        self.user = road.user
+        self.client, self.road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
+        self.user = self.road.user
 
     @property
     def is_cut(self) -> bool:
@@ -94,12 +103,14 @@ class HearthConnector(SSHConnector):
         self._connect()
 
     @contextmanager
-    def connect_anew(self, *, any_road: bool = False) -> Iterator[Session]:
-        """Open a new connection over an operator's road (or ``any_road``, the first day's too). Raises NoRoadError.
+    def connect_anew(self, *, as_before: bool = False) -> Iterator[Session]:
+        """Open a new connection over one of the operator's roads, or the one taken before. Raises NoRoadError.
 
-        Any of the operator's will do, since the one through the relay cannot work before the relay knows the box.
+        Any of the operator's will do, since the one through the relay cannot work before the relay knows the box; the
+        first day's will not, since it ends.
         """
-        roads = tuple(road for road in self.roads if any_road or not road.first_day)
+        lasting = tuple(road for road in self.roads if not road.first_day)
+        roads = (self.road,) if as_before and self.road else lasting
         client, road = first_open(self.host.name, roads, self.state.config.CONNECT_TIMEOUT)
         try:
             yield Session(client, road.user)

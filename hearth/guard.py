@@ -18,7 +18,7 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from hearth.connector import HearthConnector
+from hearth.connector import HearthConnector, RefusedError
 
 APPLY = "/usr/lib/hearth/apply"
 ATTEMPTS_EVERY_S = 2.0
@@ -27,27 +27,36 @@ GRACE_S = 20
 
 
 def confirm_anew(connector: HearthConnector, change: str, token: str, until: float) -> str | None:
-    """Log in anew and settle the change; return None, or the reason of the last failure once ``until`` has passed.
+    """Log in anew and settle the change; return None, or the reason why that cannot be done.
 
-    ``until``: a time of ``time.monotonic()``, in seconds.
+    It is tried until ``until`` (a time of ``time.monotonic()``, in seconds) passes. A refusal is final: an sshd that
+    is asked again and again only shuts our address out (PerSourcePenalties), and hides the reason behind that.
     """
     while True:
         try:
             with connector.connect_anew() as session:
                 status, output = session.run(f"{APPLY} confirm {change} {token}")
             return None if status == 0 else output
+        except RefusedError as fault:
+            return str(fault)
         except ConnectError as fault:
             if time.monotonic() + ATTEMPTS_EVERY_S > until:
                 return str(fault)
             time.sleep(ATTEMPTS_EVERY_S)
 
 
-def has_been_undone(connector: HearthConnector, change: str, until: float) -> bool:
-    """Wait until the host answers over any of its roads and has no such change left; False when ``until`` passes."""
+def has_been_undone(connector: HearthConnector, change: str, undone_at: float, until: float) -> bool:
+    """Wait for the host to answer over the road taken before, with no such change left; False when ``until`` passes.
+
+    Nobody asks before ``undone_at``, for the penalties' sake. Both are times of ``time.monotonic()``, in seconds.
+    """
+    # In words, since a sudo that refuses ends with the status of a test that fails.
+    look = f"test -e /var/lib/hearth/changes/{change} && echo waiting || echo undone"
+    time.sleep(max(0.0, undone_at - time.monotonic()))
     while time.monotonic() < until:
         try:
-            with connector.connect_anew(any_road=True) as session:
-                if session.run(f"test -e /var/lib/hearth/changes/{change}")[0] == 1:
+            with connector.connect_anew(as_before=True) as session:
+                if session.run(look)[1].startswith("undone"):
                     return True
         except ConnectError:
             pass
@@ -101,7 +110,7 @@ def put_and_confirm(state: State, host: Host, change: str, payload: str, token: 
     if fault is None:
         return still_connected(host, connector)
     logger.error(f"{host.print_prefix}{change}: the operator could not log in anew: {fault}")
-    if has_been_undone(connector, change, started + guard_s + GRACE_S):
+    if has_been_undone(connector, change, started + guard_s, started + guard_s + GRACE_S):
         logger.error(f"{host.print_prefix}{change}: the host has undone the change by itself and answers again")
     else:
         logger.error(f"{host.print_prefix}{change}: the host does not answer yet; it undoes the change by itself")

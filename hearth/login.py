@@ -30,6 +30,10 @@ class NoRoadError(ConnectError):
     """No road leads to the host; the message names each that was tried, and why it failed."""
 
 
+class RefusedError(NoRoadError):
+    """The host answered and does not let this account in; asking again will not change its mind."""
+
+
 def pin(client: ParamikoClient, road: Road) -> None:
     """Make ``client`` accept the road's host keys and no other. Raises NoRoadError when there is none to pin."""
     if not road.host_keys:
@@ -44,7 +48,7 @@ def pin(client: ParamikoClient, road: Road) -> None:
 
 
 def login(road: Road, timeout_s: float) -> SSHClient:
-    """Log in over one road. Raises NoRoadError with the reason in words."""
+    """Log in over one road. Raises NoRoadError (RefusedError when sshd refused) with the reason in words."""
     client = SSHClient()
     pin(client, road)
     connection = None
@@ -69,7 +73,10 @@ def login(road: Road, timeout_s: float) -> SSHClient:
         client.close()
         if connection is not None:
             connection.close()
-        raise fault if isinstance(fault, NoRoadError) else NoRoadError(_reason(fault)) from fault
+        if isinstance(fault, NoRoadError):
+            raise
+        kind = RefusedError if isinstance(fault, paramiko.AuthenticationException) else NoRoadError
+        raise kind(_reason(fault)) from fault
     transport = client.get_transport()
     if transport is not None:
         transport.set_keepalive(KEEPALIVE_S)
@@ -173,17 +180,25 @@ def _close_relays() -> None:
 
 
 def first_open(name: str, roads: Sequence[Road], timeout_s: float) -> tuple[SSHClient, Road]:
-    """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason."""
+    """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason.
+
+    When every road was refused, it is a RefusedError.
+    """
     if not roads:
         raise NoRoadError(
             f"no road to {name} is known; add it under hosts: in the inventory's local.yaml, or collect it: "
             "hearth collect"
         )
-    reasons = []
+    faults: list[tuple[Road, NoRoadError]] = []
     for road in roads:
         try:
             return login(road, timeout_s), road
         except NoRoadError as fault:
-            via = f" through {road.via.address}" if road.via else ""
-            reasons.append(f"{road.user}@{road.address}:{road.port}{via}: {fault}")
-    raise NoRoadError("; ".join(reasons))
+            faults.append((road, fault))
+    reasons = "; ".join(f"{_described(road)}: {fault}" for road, fault in faults)
+    refused = all(isinstance(fault, RefusedError) for _, fault in faults)
+    raise RefusedError(reasons) if refused else NoRoadError(reasons)
+
+
+def _described(road: Road) -> str:
+    return f"{road.user}@{road.address}:{road.port}{f' through {road.via.address}' if road.via else ''}"

@@ -61,6 +61,11 @@ class Units(FactBase[dict[str, Unit]]):
         return parse_units(output)
 
 
+def target(name: str) -> str:
+    """The systemd target at boot that shall want the unit ``name``."""
+    return "timers.target" if name.endswith(".timer") else "multi-user.target"
+
+
 @operation()
 def running(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
     """Enable and start those of the units ``names`` (with their endings) that are not."""
@@ -68,6 +73,8 @@ def running(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
     for name in names:
         unit = units.get(name, Unit("", ""))
         if unit.enabled not in ("enabled", "static", "alias"):
-            yield StringCommand("systemctl", "enable", "--quiet", QuoteString(name))
+            # Not ``enable``, which makes the unit's aliases again as well (sshd.service for ssh.service): systemd 257
+            # then forgets that the unit runs, a second sshd finds the port taken, and nobody can log in any more.
+            yield StringCommand("systemctl", "add-wants", "--quiet", target(name), QuoteString(name))
         if unit.active not in ("active", "activating", "reloading") and unit.condition:
             yield StringCommand("systemctl", "start", QuoteString(name))

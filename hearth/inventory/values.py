@@ -112,11 +112,20 @@ def _releases(documents: Documents) -> Iterator[Fault]:
             if found.value.startswith(("http://", "https://")) and not _has_host(found.value):
                 yield found.fault(f"{quoted(found.value)} is no web address; correct its host name or port")
     for release in find(fleet, "releases.*", MarkedDict):
+        yield from _deprecations(release)
         version, php = release.value.get("version"), release.value.get("php")
         if release.value.get("product") == "owncloud" and isinstance(version, str) and isinstance(php, str):
             sentence = _php_fault(version, php)
             if sentence:
                 yield release._replace(mark=release.value.values_at["php"]).fault(sentence)
+
+
+def _deprecations(release: Found[MarkedDict]) -> Iterator[Fault]:
+    """Yield a fault for a Nextcloud with ownCloud's help against deprecation notices: it could not be installed."""
+    if release.value.get("product") == "nextcloud" and release.value.get("ignore_deprecations") is True:
+        yield release._replace(mark=release.value.values_at["ignore_deprecations"]).fault(
+            "ignore_deprecations is for ownCloud and breaks Nextcloud; take it out"
+        )
 
 
 def _has_host(text: str) -> bool:

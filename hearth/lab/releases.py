@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import hearth
-from hearth.lab import cgroups
+from hearth.lab import cgroups, real_release
 from hearth.lab.process import LabError, run
 from hearth.lab.topology import RELEASES_ADDRESS, RELEASES_NAME, Names
 
@@ -21,8 +21,6 @@ GROUP = "@releases"
 URL = f"http://{RELEASES_NAME}/"
 BUILDER = Path(hearth.__file__).parents[1] / "tests/release/build.py"
 """The program that makes the project's own small release; it stands in the repository, not in an installed package."""
-
-TARBALL_VARIABLE = "HEARTH_OWNCLOUD_TARBALL"
 
 
 def fill(folder: Path, source: Path | None) -> None:
@@ -38,11 +36,9 @@ def fill(folder: Path, source: Path | None) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True)
     elif BUILDER.exists():
         run([sys.executable, str(BUILDER), str(folder)], timeout_s=600)
-    if named := os.environ.get(TARBALL_VARIABLE):
-        tarball = Path(named).absolute()
-        if not tarball.is_file():
-            raise LabError(f"{TARBALL_VARIABLE} names {tarball}, which is not a file.")
-        link = folder / tarball.name
+    if tarball := real_release.tarball(os.environ):
+        link = folder / real_release.SERVED_BELOW / tarball.name
+        link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(tarball)
 

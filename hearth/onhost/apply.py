@@ -100,18 +100,21 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def run(command: str, what: str) -> None:
-    """Run one of the change's shell commands; raise Refused with its last words when it fails."""
+def run(command: str, what: str, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    """Run one of the change's shell commands; raise Refused with its last words when it fails or does not end."""
     if not command:
         return
-    done = subprocess.run(
-        ["/bin/sh", "-c", command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as fault:
+        raise Refused(f"{what} did not end within {timeout_s:g} s") from fault
     if done.returncode != 0:
         words = " / ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-6:])
         raise Refused(f"{what} failed ({done.returncode}): {words}")
@@ -222,15 +225,21 @@ def timer(name: str) -> str:
 
 
 def disarm(name: str) -> None:
-    """Stop the timer, if it runs."""
-    subprocess.run(["systemctl", "stop", f"{timer(name)}.timer"], capture_output=True, check=False)
+    """Stop the timer, if it runs, and an undo that keeps trying; whoever calls holds the lock, so none is half done."""
+    subprocess.run(
+        ["systemctl", "stop", f"{timer(name)}.timer", f"{timer(name)}.service"], capture_output=True, check=False
+    )
 
 
 def arm(name: str, seconds: int) -> None:
-    """Start the timer that undoes the change; a timer's default accuracy of a minute would be too late."""
+    """Start the timer that undoes the change; a timer's default accuracy of a minute would be too late.
+
+    An undo that fails, since a service would not start at once, is tried again until it succeeds.
+    """
     run(
         f"systemd-run --quiet --collect --unit={timer(name)} --on-active={seconds} "
-        f"--timer-property=AccuracySec=1s {PROGRAM} revert {name}",
+        "--timer-property=AccuracySec=1s --property=Restart=on-failure --property=RestartSec=5s "
+        f"--property=StartLimitIntervalSec=0 {PROGRAM} revert {name}",
         "arming the revert timer",
     )
 
@@ -249,6 +258,8 @@ def undo(name: str, *, activate: bool) -> None:
 def put(change: dict[str, Any]) -> str:
     """Apply a change from start to end; return what to print. Raises Refused after undoing it."""
     name, guard_s = str(change["name"]), int(change["guard_s"])
+    # The undo waits for our lock: a guarded change's command that hangs must not keep it from its hour.
+    limit_s = guard_s / 3 if guard_s else COMMAND_TIMEOUT_S
     disarm(name)
     undo(name, activate=False)
     change = with_pruning(change)
@@ -258,15 +269,18 @@ def put(change: dict[str, Any]) -> str:
         if guard_s:
             arm(name, guard_s)
         place(change)
-        run(change["check"], "the check")
-        run(change["activate"], "activating")
-        run(change["verify"], "the look at the result")
-    except (Refused, OSError, KeyError, subprocess.TimeoutExpired) as fault:
-        disarm(name)
+        run(change["check"], "the check", limit_s)
+        run(change["activate"], "activating", limit_s)
+        run(change["verify"], "the look at the result", limit_s)
+    except (Refused, OSError, KeyError) as fault:
+        # Disarmed only once all is undone: where that fails, the timer of a guarded change tries again.
         try:
             undo(name, activate=True)
         except Refused as second:
             raise Refused(f"{fault}; the old files are back, but {second}") from second
+        except OSError as second:
+            raise Refused(f"{fault}; the next converge or boot brings the old files back ({second})") from second
+        disarm(name)
         raise Refused(f"{fault}; the old files are back") from fault
     if guard_s:
         return f"active; undone in {guard_s} s unless confirmed"
@@ -319,6 +333,11 @@ def main(arguments: list[str]) -> int:
                     raise Refused("usage: apply put | confirm NAME TOKEN | revert NAME | recover")
     except Refused as refusal:
         print(refusal, file=sys.stderr)
+        return 1
+    except OSError as fault:
+        # A full disk says nothing of the file that it had no room for.
+        place = fault.filename or f"the disk of {STATE}"
+        print(f"{place}: {fault.strerror}; what is unfinished is undone by the next converge or boot", file=sys.stderr)
         return 1
     return 0
 

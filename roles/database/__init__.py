@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hearth import artefacts, layout
+from hearth import artefacts, layout, services
 from hearth.inventory.model import Box
 from hearth.render import template
 
@@ -53,3 +53,5 @@ def database(box: Box) -> None:
         f"for _ in 1 2 3 4 5 6 7 8 9 10; do {REDIS_PING} && exit 0; sleep 0.5; done; "
         "echo 'Redis does not answer www-data' >&2; exit 1",
     )
+    # Here, and not only with all the others at the end: the cloud's steps need them.
+    services.running(name="See that MariaDB and Redis run", names=("mariadb.service", "redis-server.service"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from hearth import artefacts, layout
 from hearth.inventory.model import Box, Household
@@ -27,20 +27,25 @@ def step(verb: str) -> Generator[StringCommand, None, None]:
     cloud = host.get_fact(CloudStatus, step=verb)
     if cloud.pending:
         yield StringCommand(PROGRAM, verb)
-    else:
-        host.noop(cloud.sentence or f"{verb}: nothing to do")
+        return
+    host.noop(f"{verb}: nothing to do")
+    if verb == "upgrade" and cloud.sentence and state.is_executing:
+        # A release that waits is no change of this converge, and yet the operator wants to know of it.
+        host.log(cloud.sentence)
 
 
 def program_files(household: Household) -> tuple[artefacts.File, ...]:
-    """The program on the box, PHP's two prepended files, and the description that the program reads."""
+    """The program on the box, what PHP runs before it, and the description that the program reads."""
     return (
         artefacts.File(PROGRAM, (_HERE / "files/owncloud").read_text(), mode="755"),
         *(
             artefacts.File(f"{layout.LIBRARY}/hearth_cloud/{path.name}", render.OWNED + path.read_text())
             for path in sorted((_HERE / "onbox").glob("*.py"))
         ),
-        artefacts.File(f"{layout.LIBRARY}/prepend-args.php", (_HERE / "files/prepend-args.php").read_text()),
-        artefacts.File(layout.DEPRECATIONS_SHIM, (_HERE / "files/owncloud-prepend.php").read_text()),
+        *(
+            artefacts.File(f"{layout.LIBRARY}/{path.name}", path.read_text())
+            for path in sorted((_HERE / "files").glob("*.php"))
+        ),
         artefacts.File("/etc/hearth/owncloud.toml", render.description(household)),
     )
 

@@ -62,7 +62,7 @@ def cron_service(release: Release) -> str:
         title=product(release).title,
         root=layout.CLOUD_ROOT,
         php=release.php,
-        prepend=layout.DEPRECATIONS_SHIM if release.ignore_deprecations else "",
+        prepend=layout.DEPRECATIONS_SHIM,
         arguments=" ".join(product(release).cron),
     )
 

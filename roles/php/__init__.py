@@ -37,12 +37,12 @@ def pool(cloud: OwnCloud) -> str:
 
 
 def prepend(cloud: OwnCloud) -> str:
-    """What PHP runs before every script: the limit for requests without a length, and the release's shim."""
+    """What PHP runs before every script: the limit for requests without a length, and what the release needs."""
     return template(
         __file__,
         "prepend.php.j2",
         upload_bytes=cloud.upload_limit,
-        shim=layout.DEPRECATIONS_SHIM if cloud.release.ignore_deprecations else "",
+        shim=layout.DEPRECATIONS_SHIM,
     )
 
 

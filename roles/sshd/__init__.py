@@ -96,8 +96,9 @@ def sshd(machine: Host, forwarding: str | None = None) -> None:
         change="sshd",
         artefacts=tuple(files),
         check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding)}",
-        # Reload, never restart: sessions stay, and a daemon that cannot start again does not end the old one.
-        activate="systemctl reload ssh",
+        # Reload: sessions stay. An sshd that found its new port taken has ended, though, and systemd leaves it so
+        # (RestartPreventExitStatus): then this starts it with the old files.
+        activate="systemctl reload-or-restart ssh",
         guard_s=GUARD_S,
     )
     operators.no_others(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,12 @@ def parse_results(output: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Operator:
-    """The operator's side: an inventory, and the commands that he types."""
+    """The operator's side: an inventory, the commands that he types, and the box that they are for."""
 
     lab: Lab
     inventory: Path
+    host: str = MUELLER
+    domain: str = DOMAIN
 
     def command(self, *arguments: str, deploy: str = "deploys/box.py") -> list[str]:
         """The command line that converges."""
@@ -66,10 +68,10 @@ class Operator:
         """A terminal-less environment; pyinfra's spinner has failed in pipelines."""
         return os.environ | {"PYINFRA_PROGRESS": "off", "COLUMNS": "200"}
 
-    def converge(self, *arguments: str, limit: str = MUELLER, deploy: str = "deploys/box.py") -> Converge:
+    def converge(self, *arguments: str, limit: str | None = None, deploy: str = "deploys/box.py") -> Converge:
         """Run ``pyinfra inventory/ deploys/box.py --limit LIMIT -y`` to its end."""
         done = subprocess.run(
-            self.command("--limit", limit, "-y", *arguments, deploy=deploy),
+            self.command("--limit", limit or self.host, "-y", *arguments, deploy=deploy),
             cwd=REPOSITORY,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -84,7 +86,7 @@ class Operator:
     def converge_until(self, words: str, then: Callable[[], None]) -> bool:
         """Converge until a line holds ``words``, call ``then`` and kill pyinfra; whether the line came."""
         process = subprocess.Popen(
-            self.command("--limit", MUELLER, "-y"),
+            self.command("--limit", self.host, "-y"),
             cwd=REPOSITORY,
             env=self.environment() | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -105,19 +107,19 @@ class Operator:
             process.stdout.close()
 
     def with_fleet(self, folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Operator:
-        """A copy of the inventory in ``folder`` in which ``change`` has edited the fleet's and mueller's data."""
+        """A copy of the inventory in ``folder`` in which ``change`` has edited the fleet's and the household's data."""
         shutil.copytree(self.inventory, folder)
-        fleet_file, household_file = folder / "fleet.yaml", folder / "households/mueller.yaml"
+        fleet_file, household_file = folder / "fleet.yaml", folder / f"households/{self.host.removeprefix('box-')}.yaml"
         fleet = yaml.safe_load(fleet_file.read_text())
         household = yaml.safe_load(household_file.read_text())
         change(fleet, household)
         fleet_file.write_text(yaml.safe_dump(fleet, allow_unicode=True, width=1000))
         household_file.write_text(yaml.safe_dump(household, allow_unicode=True, width=1000))
-        return Operator(self.lab, folder)
+        return replace(self, inventory=folder)
 
     def passwords(self) -> dict[str, str]:
         """The household's passwords, read where the household reads them: on the box, as root."""
-        text = self.lab.exec(MUELLER, ["cat", "/root/household-passwords.txt"]).stdout
+        text = self.lab.exec(self.host, ["cat", "/root/household-passwords.txt"]).stdout
         return dict(line.split(": ", 1) for line in text.splitlines() if line and not line.startswith("#"))
 
     def curl(self, path: str, *arguments: str, user: str | None = None, port: int = 443) -> Answer:
@@ -135,11 +137,11 @@ class Operator:
                 "--cacert",
                 str(self.inventory / "authority/tls-ca.pem"),
                 "--resolve",
-                f"{DOMAIN}:{port}:{self.lab.address(MUELLER)}",
+                f"{self.domain}:{port}:{self.lab.address(self.host)}",
                 "--write-out",
                 "\n%{http_code} %{redirect_url}",
                 *arguments,
-                f"https://{DOMAIN}{'' if port == 443 else f':{port}'}{path}",
+                f"https://{self.domain}{'' if port == 443 else f':{port}'}{path}",
             ],
             input=secret,
             capture_output=True,

@@ -17,9 +17,11 @@ import pytest
 
 from hearth.lab import register
 from hearth.lab.lab import Lab
+from hearth.lab.real_release import with_real_release
 from tests.lab.boxes import box, first_run, fresh_box, packaged_box
+from tests.lab.clouds import bare, bare_box, old_cloud
 
-__all__ = ["box", "first_run", "fresh_box", "packaged_box"]
+__all__ = ["bare", "bare_box", "box", "first_run", "fresh_box", "old_cloud", "packaged_box"]
 
 EXAMPLE = Path(__file__).parents[2] / "inventory"
 
@@ -36,8 +38,13 @@ def copy_of_the_example(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def lab_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The inventory that the run's lab is up for: a copy, so that a test may write into it."""
-    return copy_of_the_example(tmp_path_factory.mktemp("fleet") / "inventory")
+    """The inventory that the run's lab is up for: a copy, so that a test may write into it.
+
+    With $HEARTH_OWNCLOUD_TARBALL its boxes get the real release.
+    """
+    folder = tmp_path_factory.mktemp("fleet")
+    example = copy_of_the_example(folder / "inventory")
+    return with_real_release(example, folder / "real", os.environ)
 
 
 @pytest.fixture(scope="session")

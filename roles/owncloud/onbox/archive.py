@@ -11,11 +11,12 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from .settings import Settings
 from .system import WEB, Fault, need_room, sync_folder, write_whole
-from .tree import Stamp, parse_version, pristine_htaccess, read_stamp, refused_move, write_stamp
+from .tree import Stamp, parse_version, pristine_htaccess, read_stamp, refused_move, stamp_of, write_stamp
 
 CHUNK_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 60
@@ -26,15 +27,22 @@ UNPACKED_RATIO = 7
 UNKNOWN_BYTES = 150 << 20
 
 
+def trees_of_pin(settings: Settings) -> dict[Path, Stamp]:
+    """The trees that hold the pinned release, served or waiting beside, with their stamps."""
+    stamps = {tree: read_stamp(tree) for tree in (settings.paths.tree, settings.beside)}
+    return {tree: stamp for tree, stamp in stamps.items() if stamp and stamp.sha256 == settings.pin.sha256}
+
+
 def is_here(settings: Settings) -> bool:
-    """Whether the pinned release is served already, or waits beside."""
-    wanted = settings.pin.sha256
-    trees = (settings.paths.tree, settings.beside)
-    return any((stamp := read_stamp(tree)) is not None and stamp.sha256 == wanted for tree in trees)
+    """Whether the pinned release is served already, or waits beside, and runs as the pin says."""
+    switches = [stamp.ignore_deprecations for stamp in trees_of_pin(settings).values()]
+    return bool(switches) and all(switch == settings.pin.ignore_deprecations for switch in switches)
 
 
 def fetch(settings: Settings) -> None:
     """Fetch, verify and unpack the pinned release beside the served one. Raises Fault; then nothing has changed."""
+    for tree, stamp in trees_of_pin(settings).items():
+        write_stamp(tree, replace(stamp, ignore_deprecations=settings.pin.ignore_deprecations))
     if is_here(settings):
         return
     here = read_stamp(settings.paths.tree)
@@ -55,10 +63,6 @@ def sweep(settings: Settings) -> None:
             shutil.rmtree(path)
     for path in settings.paths.cache.iterdir():
         if not path.name.startswith(settings.pin.sha256):
-            path.unlink()
-    here = read_stamp(settings.paths.tree)
-    for path in settings.paths.state.glob("htaccess-*"):
-        if here is None or path.name != pristine_htaccess(settings.paths, here.sha256).name:
             path.unlink()
 
 
@@ -176,8 +180,8 @@ def furnish(settings: Settings, root: Path) -> None:
     (root / "apps-external").chmod(0o770)
     htaccess = root / ".htaccess"
     if htaccess.is_file():
-        write_whole(pristine_htaccess(settings.paths, settings.pin.sha256), htaccess.read_bytes(), 0o644)
-    write_stamp(root, Stamp(settings.pin.product, settings.pin.version, settings.pin.sha256))
+        write_whole(pristine_htaccess(root), htaccess.read_bytes(), 0o644)
+    write_stamp(root, stamp_of(settings.pin))
 
 
 def own(path: Path, mode: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import time
 from pathlib import Path
 
 from .settings import Settings
@@ -15,16 +16,25 @@ SOCKET = "/run/mysqld/mysqld.sock"
 # The underscore is a wildcard in the database name of a GRANT.
 GRANT = r"GRANT ALL PRIVILEGES ON `hearth\_cloud`.* TO `hearth_cloud`@`localhost`"
 DUMP_TIMEOUT_S = 4 * 3600
+START_S = 60
+NOBODY_LISTENS = b"ERROR 2002"
 RESERVE_BYTES = 64 << 20
 
 
 def sql(statements: str, *, database: str = "") -> str:
-    """Run SQL as MariaDB's root over the socket and return the rows, tab-separated. Raises Fault."""
+    """Run SQL as MariaDB's root over the socket and return the rows, tab-separated. Raises Fault.
+
+    Waits for a server that is just being started: systemd starts one that crashed after five seconds.
+    """
     command = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--batch", "--skip-column-names", "--raw"]
-    done = run([*command, *([database] if database else [])], stdin=statements.encode())
-    if done.returncode:
-        raise Fault(f"MariaDB refused: {last_words(done.stderr)}")
-    return done.stdout.decode(errors="replace")
+    deadline = time.monotonic() + START_S
+    while True:
+        done = run([*command, *([database] if database else [])], stdin=statements.encode())
+        if done.returncode == 0:
+            return done.stdout.decode(errors="replace")
+        if NOBODY_LISTENS not in done.stderr or time.monotonic() > deadline:
+            raise Fault(f"MariaDB refused: {last_words(done.stderr)}")
+        time.sleep(0.5)
 
 
 def password_file(settings: Settings) -> Path:

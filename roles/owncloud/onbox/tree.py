@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .settings import Paths, Settings
+from .settings import Pin, Settings
 from .system import WEB, Fault, last_words, run, write_whole
 
 STAMP = "hearth.release"
@@ -21,6 +21,7 @@ UPGRADE_TIMEOUT_S = 4 * 3600
 class Stamp:
     """Which release a tree holds, and for which configuration its ``.htaccess`` was last written (SHA-256, hex).
 
+    ``ignore_deprecations``: as its pin had it; ``owncloud-prepend.php`` reads it before each PHP script.
     It lies in the tree's own ``config/`` (left out of ownCloud's integrity check), so it moves with the tree.
     """
 
@@ -28,6 +29,7 @@ class Stamp:
     version: str
     sha256: str
     configured: str = ""
+    ignore_deprecations: bool = False
 
 
 def read_stamp(tree: Path) -> Stamp | None:
@@ -36,6 +38,11 @@ def read_stamp(tree: Path) -> Stamp | None:
         return Stamp(**json.loads((tree / "config" / STAMP).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def stamp_of(pin: Pin) -> Stamp:
+    """The stamp that a tree of the pinned release bears when it is new."""
+    return Stamp(pin.product, pin.version, pin.sha256, ignore_deprecations=pin.ignore_deprecations)
 
 
 def write_stamp(tree: Path, stamp: Stamp) -> None:
@@ -125,9 +132,8 @@ def occ(
     Raises Fault with occ's last words when its status is none of ``good``.
     """
     code, pin = settings.paths.code, settings.pin
-    shim = str(code / "owncloud-prepend.php") if pin.ignore_deprecations else ""
-    prepend = str(code / "prepend-args.php") if hidden else shim
-    stdin = json.dumps({"arguments": list(hidden), "prepend": shim}).encode() if hidden else b""
+    prepend = str(code / ("prepend-args.php" if hidden else "owncloud-prepend.php"))
+    stdin = json.dumps(hidden).encode() if hidden else b""
     command = [f"/usr/bin/php{pin.php}", "-d", "log_errors=0", "-d", "display_errors=stderr", "-d", "apc.enable_cli=1"]
     done = run(
         [*command, "-d", f"auto_prepend_file={prepend}", "occ", *arguments, "--no-interaction"],
@@ -172,9 +178,9 @@ def parse_json(output: str, command: str) -> Any:
     raise Fault(f"occ {command} gave no JSON; run it by hand in the tree to see why")
 
 
-def pristine_htaccess(paths: Paths, sha256: str) -> Path:
+def pristine_htaccess(tree: Path) -> Path:
     """Where a release's own ``.htaccess`` is kept, as it was unpacked."""
-    return paths.state / f"htaccess-{sha256[:16]}"
+    return tree / "config/hearth.htaccess"
 
 
 def update_htaccess(settings: Settings) -> None:
@@ -183,10 +189,8 @@ def update_htaccess(settings: Settings) -> None:
     It writes in place and appends to what it finds, so each run starts from the release's own file: a kill or a full
     disk in the middle must not leave a box whose data folder is open to the web.
     """
-    tree, stamp = settings.paths.tree, read_stamp(settings.paths.tree)
-    path = tree / ".htaccess"
-    pristine = pristine_htaccess(settings.paths, stamp.sha256) if stamp else None
-    if pristine is None or not pristine.exists():
+    path, pristine = settings.paths.tree / ".htaccess", pristine_htaccess(settings.paths.tree)
+    if not pristine.exists():
         return
     original = pristine.read_bytes()
     write_whole(path, original, 0o640, owner=WEB, group=WEB)

@@ -41,15 +41,14 @@ from .system import (
 from .tree import (
     STAMP,
     UPGRADE_TIMEOUT_S,
-    Stamp,
     config_text,
     keep_config,
     occ,
-    pristine_htaccess,
     read_stamp,
     refused_move,
     restore_config,
     says,
+    stamp_of,
     update_htaccess,
     write_stamp,
 )
@@ -204,8 +203,7 @@ def act(settings: Settings) -> None:
     update_htaccess(settings)
     reload_php(settings)
     wait_until_serving(settings, pin.version)
-    stamp = Stamp(pin.product, pin.version, pin.sha256, configured=config_digest(settings))
-    write_stamp(tree, stamp)
+    write_stamp(tree, replace(stamp_of(pin), configured=config_digest(settings)))
 
 
 def recover(settings: Settings) -> str:
@@ -229,7 +227,6 @@ def recover(settings: Settings) -> str:
     if journal.phase == "verified":
         keep_config(settings)
         (paths.state / "tries.json").unlink(missing_ok=True)
-        pristine_htaccess(paths, journal.old_sha256).unlink(missing_ok=True)
     cron("start", TIMER)
     paths.dump.unlink(missing_ok=True)
     paths.dump.with_suffix(".part").unlink(missing_ok=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from roles.owncloud.onbox.system import Fault
 
 SHA = "ab" * 32
 HERE = tree.Stamp("owncloud", "11.0.9", "cd" * 32)
+
+
+def settings_pin(product: str = "owncloud", version: str = "11.0.10") -> Pin:
+    return Pin(product, version, (), SHA, product, "8.4")
 
 
 def settings(tmp_path: Path, product: str = "owncloud", version: str = "11.0.10") -> Settings:
@@ -32,7 +37,7 @@ def settings(tmp_path: Path, product: str = "owncloud", version: str = "11.0.10"
         domain="it's.example",
         url="https://it's.example",
         when="window",
-        pin=Pin(product, version, (), SHA, product, "8.4"),
+        pin=settings_pin(product, version),
         web=Web("127.0.0.1", 443, True),
         users=(),
         apps=(),
@@ -60,6 +65,16 @@ def test_a_pin_that_goes_back_or_skips_what_the_product_must_not_skip_is_refused
 
 def test_one_product_never_becomes_the_other(tmp_path: Path) -> None:
     assert "does not upgrade" in (tree.refused_move(HERE, settings(tmp_path, "nextcloud", "35.0.1")) or "")
+
+
+def test_whether_a_release_needs_help_goes_with_its_tree_and_not_with_the_pin(tmp_path: Path) -> None:
+    helped = replace(settings(tmp_path), pin=replace(settings_pin(), ignore_deprecations=True))
+    (helped.paths.tree / "config").mkdir(parents=True)
+    (helped.paths.tree / "config/hearth.release").write_text(json.dumps(asdict(tree.stamp_of(helped.pin))))
+    assert archive.is_here(helped)
+    assert not archive.is_here(replace(helped, pin=settings_pin())), "the operator changed his mind about one release"
+    moved = replace(settings_pin(), sha256="ef" * 32)
+    assert not archive.trees_of_pin(replace(helped, pin=moved)), "the tree of another release is not touched"
 
 
 def test_the_version_is_read_as_people_write_it() -> None:

@@ -98,7 +98,6 @@ def test_background_jobs_run_as_each_product_wants_them() -> None:
     assert "auto_prepend_file=/usr/lib/hearth/owncloud-prepend.php" in unit(HOUSEHOLD, "hearth-cloud-cron.service")
     assert "OnUnitActiveSec=15min" in unit(HOUSEHOLD, "hearth-cloud-cron.timer")
     assert "-f cron.php" in unit(nextcloud, "hearth-cloud-cron.service")
-    assert "owncloud-prepend.php" not in unit(nextcloud, "hearth-cloud-cron.service")
     assert "OnUnitActiveSec=5min" in unit(nextcloud, "hearth-cloud-cron.timer")
 
 

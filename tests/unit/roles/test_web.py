@@ -30,10 +30,10 @@ def test_uploads_are_spooled_on_the_data_disk_that_the_spool_rule_makes() -> Non
     assert f"d {spool} 0700 www-data www-data" in rule
 
 
-def test_the_shim_runs_for_a_release_that_needs_it_and_for_no_other() -> None:
+def test_a_moved_pin_changes_nothing_for_the_release_that_still_serves() -> None:
+    other = replace(CLOUD, release=replace(CLOUD.release, version="11.0.1", ignore_deprecations=False))
     assert "owncloud-prepend.php" in php.prepend(CLOUD)
-    other = replace(CLOUD, release=replace(CLOUD.release, ignore_deprecations=False))
-    assert "owncloud-prepend.php" not in php.prepend(other)
+    assert php.artefacts_of(other) == php.artefacts_of(CLOUD)
 
 
 def test_what_announces_no_length_is_judged_after_spooling_on_the_data_disk() -> None:
