@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LIBRARY = "/usr/lib/hearth"
+PROGRAMS = "/usr/lib/hearth"
 """hearth's programs on the host."""
 
 TLS_FOLDER = "/etc/hearth/tls"
@@ -18,7 +18,7 @@ CLOUD_DATA = "/srv/hearth/data"
 SPOOL = "/srv/hearth/spool"
 """Where PHP spools uploads: on the data disk, since Debian 13's /tmp is in memory."""
 
-DEPRECATIONS_SHIM = f"{LIBRARY}/owncloud-prepend.php"
+DEPRECATIONS_SHIM = f"{PROGRAMS}/owncloud-prepend.php"
 """Run before every PHP script of a release that dies of deprecation notices."""
 
 REDIS_SOCKET = "/run/redis/redis-server.sock"

@@ -298,11 +298,18 @@ def finish(name: str) -> None:
 
 
 def confirm(name: str, token: str) -> str:
-    """Settle a guarded change. Raises Refused when it is not waiting, or waits for somebody else."""
+    """Settle a guarded change. Raises Refused when it is not waiting, or waits for somebody else.
+
+    Asked again it says the same, since the first answer may have been lost on the way.
+    """
+    confirmed = CHANGES / f".{name}.confirmed"
     record = load(name)
+    if record is None and confirmed.exists() and hmac.compare_digest(confirmed.read_text(), token):
+        return "settled"
     if record is None or not hmac.compare_digest(record["token"], token):
         raise Refused(f"the change {name} is not waiting for this confirmation: it has been undone")
     disarm(name)
+    write(confirmed, token.encode())
     finish(name)
     return "settled"
 

@@ -35,8 +35,8 @@ from roles.certs.rules import incomplete, needs, unserved
 PACKAGES: tuple[str, ...] = ("openssl",)
 
 _FILES = Path(__file__).parent / "files"
-_MAKE_KEY = f"{layout.LIBRARY}/make-tls-key"
-_INSTALL = f"{layout.LIBRARY}/install-certificate"
+_MAKE_KEY = f"{layout.PROGRAMS}/make-tls-key"
+_INSTALL = f"{layout.PROGRAMS}/install-certificate"
 _STAGED = f"{layout.TLS_CERTIFICATE}.staged"
 
 

@@ -39,11 +39,11 @@ def program_files(household: Household) -> tuple[artefacts.File, ...]:
     return (
         artefacts.File(PROGRAM, (_HERE / "files/owncloud").read_text(), mode="755"),
         *(
-            artefacts.File(f"{layout.LIBRARY}/hearth_cloud/{path.name}", render.OWNED + path.read_text())
+            artefacts.File(f"{layout.PROGRAMS}/hearth_cloud/{path.name}", render.OWNED + path.read_text())
             for path in sorted((_HERE / "onbox").glob("*.py"))
         ),
         *(
-            artefacts.File(f"{layout.LIBRARY}/{path.name}", path.read_text())
+            artefacts.File(f"{layout.PROGRAMS}/{path.name}", path.read_text())
             for path in sorted((_HERE / "files").glob("*.php"))
         ),
         artefacts.File("/etc/hearth/owncloud.toml", render.description(household)),

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from hearth import layout
 
-PROGRAM = f"{layout.LIBRARY}/owncloud"
+PROGRAM = f"{layout.PROGRAMS}/owncloud"
 
 
 @dataclass(frozen=True)

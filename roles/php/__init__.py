@@ -10,7 +10,7 @@ from hearth.render import template
 
 MODULES = ("bcmath", "cli", "curl", "fpm", "gd", "gmp", "intl", "mbstring", "mysql", "xml", "zip")
 
-PREPEND = f"{layout.LIBRARY}/prepend.php"
+PREPEND = f"{layout.PROGRAMS}/prepend.php"
 
 # A home line at 1 Mbit/s carries 3 GB in some seven hours, but PHP's clocks stop while it waits for the network;
 # they bound the work on a file that has arrived.

@@ -25,7 +25,7 @@ __all__ = ["PACKAGES", "files", "public_ports", "router"]
 
 PACKAGES = ("haproxy", "curl", "python3")
 
-MAPS_PROGRAM = f"{layout.LIBRARY}/router-maps"
+MAPS_PROGRAM = f"{layout.PROGRAMS}/router-maps"
 _ONHOST = Path(__file__).parent / "onhost"
 _ASK = "curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}'"
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from hearth import layout
 
-END_SESSIONS = f"{layout.LIBRARY}/end-sessions"
+END_SESSIONS = f"{layout.PROGRAMS}/end-sessions"
 
 
 @dataclass(frozen=True)

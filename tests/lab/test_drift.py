@@ -63,7 +63,8 @@ DRIFTS = (
         "mariadb -e \"ALTER USER hearth_cloud@localhost IDENTIFIED BY 'another'\"",
         "owncloud | Make the cloud's database",
     ),
-    ("systemctl disable ssh && systemctl stop redis-server", "See that every service runs"),
+    ("systemctl stop redis-server", "database | See that MariaDB and Redis run"),
+    ("systemctl disable ssh", "See that every service runs"),
 )
 
 

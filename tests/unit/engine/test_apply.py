@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +129,9 @@ def test_a_guarded_change_waits_and_only_its_own_token_settles_it(
         apply.confirm("web", "wrong")
     assert apply.confirm("web", "right") == "settled"
     assert applied(state) == "d1"
+    assert apply.confirm("web", "right") == "settled", "the first answer may have been lost"
     with pytest.raises(apply.Refused):
-        apply.confirm("web", "right")
+        apply.confirm("web", "wrong")
 
 
 def test_the_undo_is_armed_before_anything_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +192,35 @@ def test_a_power_cut_at_any_write_leaves_old_or_new_after_recovery(
 def test_bad_words_on_the_command_line_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert apply.main(["frobnicate"]) == 1
     assert capsys.readouterr().err.startswith("usage: apply put")
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_gets_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apply, "write", full_disk)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(change({tmp_path / "one": "1"}))))
+
+    assert apply.main(["put"]) == 1
+
+    told = capsys.readouterr().err
+    assert told.startswith(f"the disk of {apply.STATE}: No space left on device; ")
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "one").exists()
+
+
+def test_a_disk_that_fills_up_amid_an_undo_leaves_the_undo_for_the_next_run(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "one"
+    path.write_text("old")
+    monkeypatch.setattr(apply, "restore", full_disk)
+    with pytest.raises(apply.Refused, match="the next converge or boot brings the old files back"):
+        apply.put(change({path: "new"}, check="exit 1"))
+    assert (state / "changes/web").exists()
 
 
 def test_the_record_of_a_change_is_root_only(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
