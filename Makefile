@@ -24,8 +24,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python demo/run.py
 
+# Two files at a time, each with a lab of its own: much of what the tests do is waiting (for a guard, for a host).
 test: check
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest -n 2 --dist loadfile tests/lab
 
 check: lint types unit
 
