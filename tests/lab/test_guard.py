@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -25,11 +24,8 @@ NO_SUDO = "sshd | Take sudo from who is no operator any more"
 NEW_PORT = 2022
 WALL_S = 30
 WALL = "/etc/nftables.d/hearth-test.nft"
-# A lab host's own services may not change its network, so a mason, whom the lab lets in past that, does it when asked.
 # After an undo, too: then the file is absent, and the wall goes.
 WALL_UP = f"nft delete table inet hearthtest 2>/dev/null; ! test -e {WALL} || nft --file {WALL}"
-MASON = f"while read -r _ < /run/ask; do ({WALL_UP}); echo $? > /run/done; done"
-ASK_THE_MASON = "echo build > /run/ask && read -r status < /run/done && exit $status"
 NEW_CONNECTIONS = f"tcp dport {SSH_PORT} tcp flags & (syn | ack) == syn drop"
 EVERY_PACKET = f"tcp sport {SSH_PORT} drop; tcp dport {SSH_PORT} drop"
 
@@ -44,7 +40,7 @@ def wall(folder: Path, rule: str) -> str:
     path.write_text(
         "from hearth import artefacts\n"
         f"artefacts.put(name='Put a wall', change='wall', artefacts=(artefacts.File({WALL!r}, {rules!r}),),\n"
-        f"    activate={ASK_THE_MASON!r}, guard_s={WALL_S})\n"
+        f"    activate={WALL_UP!r}, guard_s={WALL_S})\n"
     )
     return str(path)
 
@@ -100,16 +96,10 @@ def converging(box: Operator, log: Path, deploy: str = "deploys/box.py") -> Iter
 
 
 @pytest.fixture
-def walled(box: Operator) -> Iterator[Operator]:
+def walled(box: Operator) -> Operator:
     """A box on which a wall can be put."""
     box.lab.exec(MUELLER, ["sh", "-c", "command -v nft || apt-get install --yes nftables"])
-    box.lab.exec(MUELLER, ["sh", "-c", "rm -f /run/ask /run/done; mkfifo /run/ask /run/done"])
-    mason = subprocess.Popen(box.lab.exec_command(MUELLER, ["sh", "-c", MASON]), start_new_session=True)
-    try:
-        yield box
-    finally:
-        os.killpg(mason.pid, signal.SIGKILL)
-        mason.wait()
+    return box
 
 
 @pytest.mark.parametrize("rule", [NEW_CONNECTIONS, EVERY_PACKET], ids=["new connections", "every packet"])
