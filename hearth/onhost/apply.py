@@ -40,6 +40,7 @@ from typing import Any
 STATE = Path("/var/lib/hearth")
 CHANGES = STATE / "changes"
 APPLIED = STATE / "applied"
+CONFIRMED = STATE / "confirmed"
 PROGRAM = "/usr/lib/hearth/apply"
 COMMAND_TIMEOUT_S = 300
 
@@ -302,7 +303,7 @@ def confirm(name: str, token: str) -> str:
 
     Asked again it says the same, since the first answer may have been lost on the way.
     """
-    confirmed = CHANGES / f".{name}.confirmed"
+    confirmed = CONFIRMED / name
     record = load(name)
     if record is None and confirmed.exists() and hmac.compare_digest(confirmed.read_text(), token):
         return "settled"

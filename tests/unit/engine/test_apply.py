@@ -22,6 +22,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(apply, "STATE", tmp_path / "state")
     monkeypatch.setattr(apply, "CHANGES", tmp_path / "state/changes")
     monkeypatch.setattr(apply, "APPLIED", tmp_path / "state/applied")
+    monkeypatch.setattr(apply, "CONFIRMED", tmp_path / "state/confirmed")
     monkeypatch.setattr(apply, "disarm", lambda name: None)  # systemd's timers are tested on the lab's hosts
     return tmp_path / "state"
 
