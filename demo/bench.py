@@ -100,7 +100,9 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         inventory = Path(folder, "inventory")
-        shutil.copytree(REPOSITORY / "inventory", inventory, ignore=shutil.ignore_patterns("local.yaml", "authority"))
+        shutil.copytree(
+            REPOSITORY / "inventory", inventory, ignore=shutil.ignore_patterns("local.yaml", "authority", "collected")
+        )
         lab = Lab("bench")
         try:
             lab.up([BOX], inventory)

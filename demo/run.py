@@ -26,9 +26,12 @@ from hearth.inventory import load_or_raise
 from hearth.inventory.model import Household
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
+from hearth.lab.real_release import with_real_release
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-INVENTORY = Path("inventory")
+EXAMPLE = Path("inventory")
+REAL = Path("build/inventory")
+"""Where the example fleet is copied to when $HEARTH_OWNCLOUD_TARBALL names the real release."""
 HOUSEHOLD = "mueller"
 VISITOR = "visitor"
 TUNNEL_S = 60
@@ -105,14 +108,14 @@ def tunnel_is_up(lab: Lab, household: Household) -> bool:
     return f"{household.tunnel_address}:{layout.HTTPS_TUNNEL_PORT}" in listening
 
 
-def join(lab: Lab, household: Household) -> None:
+def join(lab: Lab, inventory: Path, household: Household) -> None:
     """Converge relay and box, and tell each what the other is: relay, box, relay."""
     relay, box = household.relay, household.box
-    run("pyinfra", f"{INVENTORY}/", "deploys/relay.py", "--limit", relay, "-y")
-    run("hearth", "collect", relay)
-    run("pyinfra", f"{INVENTORY}/", "deploys/box.py", "--limit", box, "-y")
-    run("hearth", "collect", box)
-    run("pyinfra", f"{INVENTORY}/", "deploys/relay.py", "--limit", relay, "-y")
+    run("pyinfra", f"{inventory}/", "deploys/relay.py", "--limit", relay, "-y")
+    run("hearth", "collect", relay, "--inventory", str(inventory))
+    run("pyinfra", f"{inventory}/", "deploys/box.py", "--limit", box, "-y")
+    run("hearth", "collect", box, "--inventory", str(inventory))
+    run("pyinfra", f"{inventory}/", "deploys/relay.py", "--limit", relay, "-y")
     deadline = time.monotonic() + TUNNEL_S
     while not tunnel_is_up(lab, household):
         if time.monotonic() > deadline:
@@ -124,17 +127,18 @@ def main() -> int:
     """Show the main job; exit status 1 with one sentence when a step fails."""
     started = time.monotonic()
     os.chdir(REPOSITORY)
-    household = next(one for one in load_or_raise(INVENTORY).households if one.id == HOUSEHOLD)
     lab = Lab()
     try:
+        inventory = with_real_release(EXAMPLE, REAL, os.environ)
+        household = next(one for one in load_or_raise(inventory).households if one.id == HOUSEHOLD)
         with step("Start bare Debian 13 hosts in the lab: a relay, a box at home, a visitor"):
-            run("hearth", "lab", "up", household.relay, household.box, VISITOR)
+            run("hearth", "lab", "up", household.relay, household.box, VISITOR, "--inventory", str(inventory))
         with step(f"Converge {household.relay} and {household.box}"):
-            join(lab, household)
+            join(lab, inventory, household)
         with step("Upload a file at home, download it on the internet through the relay"):
             content = secrets.token_bytes(FILE_BYTES)
-            upload(lab, INVENTORY, household, content)
-            there, back = hashlib.sha256(content).hexdigest(), download_elsewhere(lab, INVENTORY, household)
+            upload(lab, inventory, household, content)
+            there, back = hashlib.sha256(content).hexdigest(), download_elsewhere(lab, inventory, household)
             if there != back:
                 raise LabError(f"the file did not come back as it went: {there} and {back}")
             console.print(f"    {FILE_BYTES >> 20} MiB, sha256 {there[:16]}… on both sides", soft_wrap=True)
@@ -147,7 +151,7 @@ def main() -> int:
         f"[bold green]https://{household.domain}/[/bold green] is up through {household.relay} "
         f"after {time.monotonic() - started:.0f} s.",
         f"Look around: {hearth} lab ssh {household.box}",
-        f"Run the demo again and nothing changes; edit inventory/households/{HOUSEHOLD}.yaml and see what does.",
+        f"Run the demo again and nothing changes; edit {inventory}/households/{HOUSEHOLD}.yaml and see what does.",
         f"End it: {hearth} lab down",
     ):
         console.print(line, soft_wrap=True)

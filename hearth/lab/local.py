@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +47,18 @@ def is_ours(path: Path, lab: str) -> bool:
 
 
 def remove(path: Path, lab: str) -> None:
-    """Remove the file if lab ``lab`` wrote it."""
-    if is_ours(path, lab):
-        path.unlink()
+    """Remove the file if lab ``lab`` wrote it, and what `hearth collect` has written of the hosts that it names.
+
+    The hosts go with their keys; of new hosts with the same names, the old keys would be taken for an attack.
+    """
+    if not is_ours(path, lab):
+        return
+    collected = path.with_name("collected")
+    for name in (yaml.safe_load(path.read_text()) or {}).get("hosts", {}):
+        (collected / f"{name}.yaml").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not there, or what hosts of others told is still in it
+        collected.rmdir()
+    path.unlink()
 
 
 def write(

@@ -42,14 +42,16 @@ def tarball(environ: Mapping[str, str]) -> Path | None:
 def with_real_release(inventory: Path, folder: Path, environ: Mapping[str, str]) -> Path:
     """Return the inventory to converge: ``inventory``, or its copy in ``folder`` that pins the environment's tarball.
 
-    What belongs to a machine (local.yaml, authority/) is not copied, and what is there in ``folder`` stays. Apps that
+    What belongs to a machine (local.yaml, authority/, collected/) is not copied, and what is there in ``folder`` stays. Apps that
     the tarball does not bring are left out. Raises ``LabError`` with a sentence when the environment does not suffice.
     """
     path = tarball(environ)
     if path is None:
         return inventory
     pin, brings = _pin(path, environ), _apps(path)
-    shutil.copytree(inventory, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("local.yaml", "authority"))
+    shutil.copytree(
+        inventory, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("local.yaml", "authority", "collected")
+    )
     fleet = _read(folder / "fleet.yaml")
     fleet["releases"] = [*(one for one in fleet["releases"] if one["product"] != "owncloud"), pin]
     _write(folder / "fleet.yaml", fleet)

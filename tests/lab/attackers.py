@@ -16,9 +16,9 @@ from hearth import layout
 from hearth.lab.lab import Lab
 from roles import tunnel_server
 from roles.tunnel_server.accounts import Account, KeyLine, render
-from tests.lab.boxes import Converge, Operator
+from tests.lab.boxes import RELAY, Converge, Operator
 
-RELAY, RELAY_NAME = "relay1", "relay1.home.example"
+RELAY_NAME = "relay1.home.example"
 ATTACKER = "visitor"
 Variant = Literal["hardened", "server", "key options", "naive"]
 PORTS: dict[Variant, int] = {"hardened": 9212, "server": 9213, "key options": 9214, "naive": 9215}
@@ -215,9 +215,15 @@ def prepare(lab: Lab, keys: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def relay(lab: Lab, lab_inventory: Path, start: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Relay:
+def relay(
+    lab: Lab,
+    lab_inventory: Path,
+    start: Callable[..., None],
+    bare_relay: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Relay:
     """A relay converged with two households' keys, which the attacker has, and the weaker sshds beside it."""
-    start(RELAY, ATTACKER)
+    start(ATTACKER)
     operator = Operator(lab, lab_inventory).with_fleet(
         tmp_path_factory.mktemp("attacks") / "inventory", lambda fleet, household: None
     )

@@ -22,6 +22,7 @@ from hearth.lab.lab import Lab
 REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 MUELLER = "box-mueller"
+RELAY = "relay1"
 DOMAIN = "mueller.home.example"
 
 
@@ -208,3 +209,17 @@ def packaged_box(lab: Lab, lab_inventory: Path, first_run: Converge) -> Operator
     """The operator of a box that has Debian's packages and nothing of hearth's."""
     lab.start_from(MUELLER, "packages")
     return Operator(lab, lab_inventory)
+
+
+@pytest.fixture(scope="session")
+def relay_snapshot(lab: Lab, start: Callable[..., None]) -> str:
+    """The name of a snapshot of the bare relay."""
+    start(RELAY)
+    lab.snapshot(RELAY, "bare-relay")
+    return "bare-relay"
+
+
+@pytest.fixture(scope="module")
+def bare_relay(lab: Lab, relay_snapshot: str) -> None:
+    """A relay that no other test file has touched."""
+    lab.start_from(RELAY, relay_snapshot)

@@ -18,10 +18,20 @@ import pytest
 from hearth.lab import register
 from hearth.lab.lab import Lab
 from hearth.lab.real_release import with_real_release
-from tests.lab.boxes import box, first_run, fresh_box, packaged_box
+from tests.lab.boxes import bare_relay, box, first_run, fresh_box, packaged_box, relay_snapshot
 from tests.lab.clouds import bare, bare_box, old_cloud
 
-__all__ = ["bare", "bare_box", "box", "first_run", "fresh_box", "old_cloud", "packaged_box"]
+__all__ = [
+    "bare",
+    "bare_box",
+    "bare_relay",
+    "box",
+    "first_run",
+    "fresh_box",
+    "old_cloud",
+    "packaged_box",
+    "relay_snapshot",
+]
 
 EXAMPLE = Path(__file__).parents[2] / "inventory"
 
@@ -33,7 +43,7 @@ def lab_name(suffix: str = "") -> str:
 
 def copy_of_the_example(folder: Path) -> Path:
     """The example fleet without anything that belongs to a machine."""
-    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("local.yaml", "authority")))
+    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("local.yaml", "authority", "collected")))
 
 
 @pytest.fixture(scope="session")

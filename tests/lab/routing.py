@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from hearth.lab.lab import Lab
-from tests.lab.boxes import Converge, Operator, wait_for
+from tests.lab.boxes import RELAY, Converge, Operator, wait_for
 
-RELAY, VISITOR = "relay1", "visitor"
+VISITOR = "visitor"
 MUELLER, SCHMIDT, WEBER = "mueller.home.example", "schmidt.home.example", "weber.home.example"
 PUBLIC_PORT = 20443
 CHUNK_BYTES, CHUNKS = 1 << 20, 30

@@ -7,22 +7,20 @@ collect it, converge the relay again. From there on the bench link is out, as in
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hearth.lab.lab import Lab
-from tests.lab.boxes import DOMAIN, MUELLER, REPOSITORY, Converge, Operator, wait_for
+from tests.lab.boxes import DOMAIN, MUELLER, RELAY, REPOSITORY, Converge, Operator, wait_for
 
 pytestmark = pytest.mark.lab
 
 HEARTH = Path(sys.executable).with_name("hearth")
-RELAY = "relay1"
 RELAY_DEPLOY = "deploys/relay.py"
 ADDRESS = "127.10.0.17"
 VISITOR = "203.0.113.7"
@@ -73,12 +71,16 @@ def known_hosts() -> bytes | None:
 
 
 @pytest.fixture(scope="module")
-def home(lab: Lab, lab_inventory: Path, start: Callable[..., None], first_run: Converge) -> Operator:
-    """The operator of a box that only its tunnel reaches, after the first day."""
+def home(
+    lab: Lab,
+    lab_inventory: Path,
+    first_run: Converge,
+    bare_relay: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Operator]:
+    """The operator of a box that only its tunnel reaches, after the first day; he has an inventory of his own."""
     lab.start_from(MUELLER, "converged")
-    start(MUELLER, RELAY)
-    operator = Operator(lab, lab_inventory)
-    shutil.rmtree(lab_inventory / "collected", ignore_errors=True)
+    operator = copied(Operator(lab, lab_inventory), tmp_path_factory.mktemp("home") / "inventory")
     converged(operator.converge(limit=RELAY, deploy=RELAY_DEPLOY))
     collected(collect(operator, RELAY))
     converged(operator.converge())
@@ -86,7 +88,8 @@ def home(lab: Lab, lab_inventory: Path, start: Callable[..., None], first_run: C
     converged(operator.converge(limit=RELAY, deploy=RELAY_DEPLOY))
     wait_for(lambda: tunnel_is_up(lab), 60, "the tunnel")
     lab.bench(MUELLER, False)
-    return operator
+    yield operator
+    lab.bench(MUELLER, True)
 
 
 def copied(operator: Operator, folder: Path) -> Operator:

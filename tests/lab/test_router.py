@@ -38,10 +38,14 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def relay(
-    lab: Lab, lab_inventory: Path, start: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+    lab: Lab,
+    lab_inventory: Path,
+    start: Callable[..., None],
+    bare_relay: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Relay]:
     """A converged relay with two households, one of which has a public port, and their stand-ins."""
-    start(RELAY, VISITOR)
+    start(VISITOR)
     folder = tmp_path_factory.mktemp("router")
     inventory = Path(shutil.copytree(lab_inventory, folder / "inventory"))
     deploy = folder / "relay.py"

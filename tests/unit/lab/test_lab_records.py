@@ -115,8 +115,12 @@ def test_local_yaml_says_how_the_hosts_are_reached_and_goes_with_its_lab(tmp_pat
     local.check_ours(path, "one")
     local.remove(path, "two")
     assert path.exists()
+    (tmp_path / "collected").mkdir()
+    for host in ("relay1", "relay2"):
+        (tmp_path / "collected" / f"{host}.yaml").write_text("host_keys: []\n")
     local.remove(path, "one")
     assert not path.exists()
+    assert [file.name for file in (tmp_path / "collected").iterdir()] == ["relay2.yaml"], "not the lab's host"
 
 
 @pytest.mark.parametrize("text", ["", "hosts: {}\n", local.header("two")])
