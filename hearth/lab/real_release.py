@@ -42,8 +42,9 @@ def tarball(environ: Mapping[str, str]) -> Path | None:
 def with_real_release(inventory: Path, folder: Path, environ: Mapping[str, str]) -> Path:
     """Return the inventory to converge: ``inventory``, or its copy in ``folder`` that pins the environment's tarball.
 
-    What belongs to a machine (local.yaml, authority/, collected/) is not copied, and what is there in ``folder`` stays. Apps that
-    the tarball does not bring are left out. Raises ``LabError`` with a sentence when the environment does not suffice.
+    What belongs to a machine (local.yaml, authority/, collected/) is not copied, and what is there in ``folder`` stays.
+    Apps that the tarball does not bring are left out. Raises ``LabError`` with a sentence when the environment does
+    not suffice.
     """
     path = tarball(environ)
     if path is None:
