@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 
 from cryptography import x509
 from pyinfra import logger
 from pyinfra.api.command import (
-    FileUploadCommand,
     FunctionCommand,
     PyinfraCommand,
     QuoteString,
@@ -77,7 +75,8 @@ def put_certificate(box: Box) -> Generator[PyinfraCommand, None, None]:
         if needs(state, _names(box), authority.tls_ca_key_id(root.tls_ca), lifetime, datetime.now(UTC)):
             yield StringCommand("rm", "-f", _STAGED)  # the preparation ends at this line
             leaf = _signed(state, _names(box), root, lifetime)
-            yield FileUploadCommand(BytesIO(leaf), _STAGED, remote_temp_filename=host.get_temp_filename(_STAGED))
+            # By standard input: pyinfra's own upload goes through /tmp, which is in memory and may be full.
+            yield StringCommand("cat", ">", _STAGED, _stdin=leaf.decode())
             yield StringCommand(_INSTALL, QuoteString(domain), _STAGED)
         elif unserved(state):
             yield StringCommand(_INSTALL, QuoteString(domain))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pyinfra.api.command import FileUploadCommand, FunctionCommand, StringCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from hearth import authority
@@ -167,11 +167,11 @@ def test_the_signed_certificate_is_staged_and_installed(
 ) -> None:
     box_folder.make_key()
     _, upload, install = operation(replace(BOX, authority=root), box_folder.state())
-    assert isinstance(upload, FileUploadCommand)
+    assert isinstance(upload, StringCommand)
     assert isinstance(install, StringCommand)
-    (box_folder.tls / "certificate.pem").write_bytes(upload.src.getvalue())  # type: ignore[union-attr]
+    (box_folder.tls / "certificate.pem").write_text(str(upload.connector_arguments["_stdin"]))
     assert needs(box_folder.state(), [NAME], authority.tls_ca_key_id(root.tls_ca), DAYS_90, datetime.now(UTC)) is None
-    assert str(install) == f"/usr/lib/hearth/install-certificate {NAME} {upload.dest}"
+    assert str(install) == f"/usr/lib/hearth/install-certificate {NAME} {str(upload).removeprefix('cat > ')}"
 
 
 def test_without_an_authority_the_way_out_is_told(
