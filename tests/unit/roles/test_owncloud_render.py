@@ -6,42 +6,23 @@ import tomllib
 from dataclasses import replace
 from datetime import time
 
-from hearth.inventory.model import Backup, CloudUser, Household, OwnCloud, Release, Updates, Window
+from hearth.inventory.model import CloudUser, Household, Updates, Window
 from roles.owncloud import program_files, render, unit_files
 from roles.owncloud.facts import parse_status
 from roles.owncloud.onbox.settings import Account, parse
 
-RELEASE = Release(
-    product="owncloud",
-    version="11.0.0",
-    url="https://releases.example/owncloud-11.0.0.tar.bz2",
-    sha256="AB" * 32,
-    archive_top="owncloud",
-    php="8.4",
-    mirrors=("https://mirror.example/o.tar.bz2",),
-    ignore_deprecations=True,
-)
-NIGHT = Window(time(23, 30), time(1, 30))
-HOUSEHOLD = Household(
-    id="mueller",
-    slot=17,
-    domain="mueller.home.example",
-    relay="relay1",
-    public_port=None,
-    access="relay",
-    ssh_port=22,
+from . import samples
+
+RELEASE = replace(samples.RELEASE, sha256="AB" * 32, mirrors=("https://mirror.example/o.tar.bz2",))
+HOUSEHOLD = replace(
+    samples.HOUSEHOLD,
     time_zone="Europe/Vienna",
-    owncloud=OwnCloud(
+    owncloud=replace(
+        samples.CLOUD,
         release=RELEASE,
-        upload_limit=1,
-        post_limit=1,
-        memory_limit=1,
-        room=1,
         users=(CloudUser("jonas", 'Jonas "Joe" Müller'), CloudUser("renate", "Renate", admin=True)),
-        apps=("calendar",),
     ),
-    updates=Updates(NIGHT),
-    backup=Backup(False, NIGHT, 3),
+    updates=Updates(Window(time(23, 30), time(1, 30))),
 )
 
 
