@@ -18,6 +18,22 @@ _APT = (
 )
 
 
+LOCK_TRIES, LOCK_WAIT_S = 150, 2
+
+
+def when_unlocked(command: str) -> str:
+    """The shell command that runs ``command`` as soon as no other apt or dpkg holds its lock.
+
+    DPkg::Lock::Timeout is heeded neither by dpkg itself nor for apt's package lists, and an apt whose operator was
+    killed goes on for minutes. Fails with the command's own words when they are not about a lock.
+    """
+    return (
+        f"tries=0; until said=$(LC_ALL=C {command} 2>&1); do tries=$((tries+1)); "
+        f'case "$said" in *lock*) test $tries -lt {LOCK_TRIES} && sleep {LOCK_WAIT_S} && continue;; esac; '
+        'printf "%s\\n" "$said" >&2; exit 1; done'
+    )
+
+
 def parse_installed(lines: Iterable[str]) -> frozenset[str]:
     """Given lines ``STATUS NAME`` as dpkg-query prints them, return the names that are wholly installed."""
     return frozenset(name for status, _, name in (line.partition(" ") for line in lines) if status == "ii")
@@ -48,6 +64,6 @@ def installed(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
     found = host.get_fact(InstalledPackages, names=wanted)
     missing = [name for name in wanted if name not in found]
     if missing:
-        yield StringCommand("dpkg --configure -a --force-confdef --force-confold")
-        yield StringCommand(f"{_APT} update")
+        yield StringCommand(when_unlocked("dpkg --configure -a --force-confdef --force-confold"))
+        yield StringCommand(when_unlocked(f"{_APT} update"))
         yield StringCommand(f"{_APT} --fix-broken install", *(quote(name) for name in missing))
