@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hearth.connector import first_open
 from hearth.inventory import load_or_raise
 from hearth.lab.lab import Lab
+from hearth.login import first_open
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BOX = "box-mueller"

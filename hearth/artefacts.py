@@ -27,9 +27,8 @@ from pyinfra.context import host
 from pyinfra.operations import systemd
 from typing_extensions import override
 
-from hearth import guard
+from hearth import guard, layout
 
-APPLY = "/usr/lib/hearth/apply"
 _ONHOST = Path(__file__).parent / "onhost"
 
 
@@ -220,7 +219,7 @@ def put(
     if guard_s:
         yield FunctionCommand(guard.put_and_confirm, (change, text, token, guard_s), {})
     else:
-        yield StringCommand(APPLY, "put", _stdin=text)
+        yield StringCommand(layout.APPLY, "put", _stdin=text)
 
 
 @operation()
@@ -249,7 +248,7 @@ def bootstrap() -> None:
     """Put the program that ``put`` relies on, and the unit that undoes at boot what a power cut left half done."""
     put_alone(
         name="Put the program that changes files as one",
-        artefact=File(APPLY, (_ONHOST / "apply.py").read_bytes(), mode="755"),
+        artefact=File(layout.APPLY, (_ONHOST / "apply.py").read_bytes(), mode="755"),
     )
     unit = put_alone(
         name="Put the unit that undoes half done changes at boot",

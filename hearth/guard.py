@@ -18,9 +18,10 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from hearth.connector import HearthConnector, RefusedError
+from hearth import layout
+from hearth.connector import HearthConnector
+from hearth.login import RefusedError
 
-APPLY = "/usr/lib/hearth/apply"
 ATTEMPTS_EVERY_S = 2.0
 # A host that has undone a change needs a moment to reload; after that the operator is told that it did not come back.
 GRACE_S = 20
@@ -35,7 +36,7 @@ def confirm_anew(connector: HearthConnector, change: str, token: str, until: flo
     while True:
         try:
             with connector.connect_anew() as session:
-                status, output = session.run(f"{APPLY} confirm {change} {token}")
+                status, output = session.run(f"{layout.APPLY} confirm {change} {token}")
             return None if status == 0 else output
         except RefusedError as fault:
             return str(fault)
@@ -70,7 +71,9 @@ def put(host: Host, connector: HearthConnector, payload: str, timeout_s: int) ->
     A firewall or a tunnel that cuts established connections swallows the answer: then only the new login can tell.
     """
     try:
-        succeeded, output = host.run_shell_command(StringCommand(APPLY, "put"), _stdin=payload, _timeout=timeout_s)
+        succeeded, output = host.run_shell_command(
+            StringCommand(layout.APPLY, "put"), _stdin=payload, _timeout=timeout_s
+        )
         lost = "the connection was cut" if connector.is_cut else None
     except (TimeoutError, OSError, SSHException) as fault:
         succeeded, lost = False, str(fault)

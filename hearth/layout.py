@@ -5,6 +5,9 @@ from __future__ import annotations
 PROGRAMS = "/usr/lib/hearth"
 """hearth's programs on the host."""
 
+APPLY = f"{PROGRAMS}/apply"
+"""The program that puts a change, confirms it and undoes it (``hearth/onhost/apply.py``)."""
+
 TLS_FOLDER = "/etc/hearth/tls"
 TLS_KEY = f"{TLS_FOLDER}/key.pem"
 TLS_CERTIFICATE = f"{TLS_FOLDER}/certificate.pem"
