@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from hearth import artefacts, packages, preflight, services
+from hearth import artefacts, layout, packages, preflight, services
 from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
 
 box = host.data.get("box")
@@ -29,7 +29,7 @@ if box is not None:
         )
         artefacts.bootstrap()
         base.base(box)
-        sshd.sshd(box)
+        sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
         tunnel.tunnel(box)
         updates.updates(box.household.updates, key=box.household.id)
         php.php(cloud)

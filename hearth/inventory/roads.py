@@ -21,8 +21,9 @@ def roads(
 ) -> dict[str, tuple[Road, ...]]:
     """The roads to each host, in the order in which they are tried; hosts without any are left out.
 
-    A box: through its relay, once both have been collected; then straight, then the first day's. A relay or Pi:
-    straight (without an entry in local.yaml at its own address, once collected), then the first day's.
+    A box: through its relay, once both have been collected, or at its domain when it has no relay and has been
+    collected; then straight, then the first day's. A relay or Pi: straight (without an entry in local.yaml at its own
+    address, once collected), then the first day's.
 
     ``operator``: the fleet's first operator, for when local.yaml names none. ``told``: what was collected, by host.
     """
@@ -37,14 +38,15 @@ def roads(
             found[server.name] = (Road(server.address, server.ssh_port, user, keys, identity),)
     for household in households:
         straight = _local(local, household.box, "", household.ssh_port, user)
-        tunnel = household.access == "relay" and household.box in told and household.relay in told
-        address, keys = str(household.tunnel_address), told.get(household.box, Collected()).host_keys
-        through = [
-            Road(address, SSH_TUNNEL_PORT, user, keys, identity, via=relay)
-            for relay in found.get(household.relay, ())[:1]
-            if tunnel
-        ]
-        found[household.box] = (*through, *straight)
+        from_outside: tuple[Road, ...] = ()
+        if household.box in told:
+            keys = told[household.box].host_keys
+            if household.relay is None:
+                from_outside = (Road(household.domain, household.ssh_port, user, keys, identity),)
+            elif household.relay in told:
+                address, relay = str(household.tunnel_address), found[household.relay][0]
+                from_outside = (Road(address, SSH_TUNNEL_PORT, user, keys, identity, via=relay),)
+        found[household.box] = (*from_outside, *straight)
     return {name: ways for name, ways in found.items() if ways}
 
 

@@ -20,18 +20,30 @@ PACKAGES = ("openssh-server", "sudo")
 KEYS = "/etc/ssh/hearth-keys"
 USER_CA = "/etc/ssh/hearth-user-ca.pub"
 GUARD_S = 60
+# Where operators are awaited; said aloud only where another address is named beside (ListenAddress is all or nothing).
+EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
 
 
-def config(port: int, admins: Iterable[Operator], *, user_ca: bool, forwarding: str | None = None) -> str:
+def config(
+    port: int,
+    admins: Iterable[Operator],
+    *,
+    user_ca: bool,
+    forwarding: str | None = None,
+    tunnel_port: int | None = None,
+) -> str:
     """The drop-in for sshd: ``port`` and who may log in (``admins``), the rest is policy.
 
     ``forwarding``: the one HOST:PORT (in PermitOpen's words) that operators may go on to from here; None leaves it to
-    the operator, who is root here anyway.
+    the operator, who is root here anyway. ``tunnel_port``: a second port, on the loopback alone, where the host's
+    tunnel ends whatever ``port`` is.
     """
     return template(
         __file__,
         "sshd.conf.j2",
         port=port,
+        # "Port" goes to those without a port of their own (sshd_config(5)); naming one names them all.
+        addresses=(*EVERYWHERE, f"127.0.0.1:{tunnel_port}") if tunnel_port else (),
         operators=[person.name for person in admins],
         keys=KEYS,
         user_ca=USER_CA if user_ca else None,
@@ -42,9 +54,10 @@ def config(port: int, admins: Iterable[Operator], *, user_ca: bool, forwarding: 
     )
 
 
-def effective_settings(port: int, forwarding: str | None = None) -> tuple[str, ...]:
+def effective_settings(port: int, forwarding: str | None = None, tunnel_port: int | None = None) -> tuple[str, ...]:
     """Lines that ``sshd -T`` must print for an operator, whatever else lies in sshd's folders."""
     road = (f"permitopen {forwarding}", "allowtcpforwarding local", "allowstreamlocalforwarding no")
+    tunnel = (f"listenaddress 0.0.0.0:{port}", f"listenaddress [::]:{port}", f"listenaddress 127.0.0.1:{tunnel_port}")
     return (
         f"port {port}",
         "permitrootlogin no",
@@ -57,12 +70,13 @@ def effective_settings(port: int, forwarding: str | None = None) -> tuple[str, .
         f"authorizedkeysfile {KEYS}/%u",
         f"kexalgorithms {','.join(KEX)}",
         *(road if forwarding else ()),
+        *(tunnel if tunnel_port else ()),
     )
 
 
-def check(port: int, operator: str, forwarding: str | None = None) -> str:
+def check(port: int, operator: str, forwarding: str | None = None, tunnel_port: int | None = None) -> str:
     """The shell command that judges the configuration by its effect, not by its text."""
-    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding))
+    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding, tunnel_port))
     return (
         f"sshd -t && effective=$(sshd -T -C user={quote(operator)},host=any,addr=192.0.2.1) && "
         f"for line in {wanted}; do "
@@ -78,13 +92,19 @@ def key_file(operator: Operator) -> artefacts.File:
 
 
 @deploy("sshd")
-def sshd(machine: Host, forwarding: str | None = None) -> None:
-    """Harden sshd, behind the lock-out guard; ``forwarding``: see ``config``."""
+def sshd(machine: Host, forwarding: str | None = None, tunnel_port: int | None = None) -> None:
+    """Harden sshd, behind the lock-out guard; ``forwarding`` and ``tunnel_port``: see ``config``."""
     authority = machine.authority
     files: list[artefacts.File | artefacts.Link] = [
         artefacts.File(
             "/etc/ssh/sshd_config.d/00-hearth.conf",
-            config(machine.ssh_port, machine.operators, user_ca=authority is not None, forwarding=forwarding),
+            config(
+                machine.ssh_port,
+                machine.operators,
+                user_ca=authority is not None,
+                forwarding=forwarding,
+                tunnel_port=tunnel_port,
+            ),
         ),
         artefacts.File("/etc/sudoers.d/hearth", template(__file__, "sudoers.j2", group=operators.GROUP), mode="440"),
         *(key_file(operator) for operator in machine.operators),
@@ -95,7 +115,7 @@ def sshd(machine: Host, forwarding: str | None = None) -> None:
         name="Harden sshd and let the operators in",
         change="sshd",
         artefacts=tuple(files),
-        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding)}",
+        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding, tunnel_port)}",
         # Reload: sessions stay. An sshd that found its new port taken has ended, though, and systemd leaves it so
         # (RestartPreventExitStatus): then this starts it with the old files.
         activate="systemctl reload-or-restart ssh",
