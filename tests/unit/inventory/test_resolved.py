@@ -149,6 +149,18 @@ def test_a_box_is_reached_through_its_relay_first_once_both_have_been_collected(
     assert fleet.relays[0].tunnel_host_keys == (BENCH_KEY,)
 
 
+def test_a_box_on_its_way_to_another_relay_is_still_found_through_the_old_one(fleet_folder: Path) -> None:
+    new = "  - name: relay1\n    address: relay1.home.example\n  - name: relay2\n    address: relay2.home.example\n"
+    _edit(fleet_folder, "fleet.yaml", "  - name: relay1\n    address: relay1.home.example\n", new)
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay2")
+    for host in ("relay1", "relay2", "box-mueller"):
+        _collect(fleet_folder, host)
+
+    through = [road.via for road in load_or_raise(fleet_folder).roads["box-mueller"] if road.via]
+
+    assert [road.address for road in through] == ["relay2.home.example", "relay1.home.example"]
+
+
 def test_a_machine_without_local_yaml_reaches_all_that_was_collected(fleet_folder: Path) -> None:
     (fleet_folder / "local.yaml").unlink()
     for host in ("box-schmidt", "relay1", "pi1"):
