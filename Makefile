@@ -4,9 +4,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv
+PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
+	chromium chromium-driver
 
-.PHONY: setup demo test check lint types unit bench clean
+.PHONY: setup demo test check lint types unit page bench bench-fleet clean
 
 setup: $(VENV)/.ready
 
@@ -28,7 +29,7 @@ demo: setup
 test: check
 	$(BIN)/pytest -n 2 --dist loadfile tests/lab
 
-check: lint types unit
+check: lint types unit page
 
 lint: setup
 	$(BIN)/ruff check
@@ -40,8 +41,16 @@ types: setup
 unit: setup
 	$(BIN)/pytest tests/unit
 
+# The status page in Chromium; a process of its own, since pyinfra changes Python's sockets for all that share one.
+page: setup
+	$(BIN)/pytest tests/browser
+
 bench: setup
 	$(BIN)/python demo/bench.py
+
+# A fleet of thousands without a host: HOUSEHOLDS=5000 NIGHTS=90
+bench-fleet: setup
+	$(BIN)/python demo/bench_fleet.py
 
 clean: setup
 	$(BIN)/hearth lab down

@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from hearth import artefacts, layout, packages, preflight, services
-from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
+from roles import apache, base, certs, database, health, owncloud, php, sshd, tunnel, updates
 
 box = host.data.get("box")
 
@@ -25,6 +25,7 @@ if box is not None:
                 *certs.PACKAGES,
                 *database.PACKAGES,
                 *owncloud.PACKAGES,
+                *health.PACKAGES,
             ),
         )
         artefacts.bootstrap()
@@ -37,19 +38,19 @@ if box is not None:
         apache.apache(box.household)
         database.database(box)
         owncloud.owncloud(box)
-        services.running(
-            name="See that every service runs",
-            names=(
-                "ssh.service",
-                *tunnel.services(box),
-                apache.PROXY_GUARD,
-                "apache2.service",
-                f"php{cloud.release.php}-fpm.service",
-                "mariadb.service",
-                "redis-server.service",
-                "systemd-timesyncd.service",
-                "apt-daily.timer",
-                "apt-daily-upgrade.timer",
-                "hearth-cloud-cron.timer",
-            ),
+        units = (
+            "ssh.service",
+            *tunnel.services(box),
+            apache.PROXY_GUARD,
+            "apache2.service",
+            f"php{cloud.release.php}-fpm.service",
+            "mariadb.service",
+            "redis-server.service",
+            "systemd-timesyncd.service",
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            "hearth-cloud-cron.timer",
+            health.TIMER,
         )
+        health.health(health.of_box(box, units, tunnel.UNIT if tunnel.has_tunnel(box) else None))
+        services.running(name="See that every service runs", names=units)

@@ -6,7 +6,7 @@ from pyinfra import host
 
 from hearth import artefacts, layout, packages, preflight, services
 from hearth.inventory.model import Updates, Window
-from roles import base, firewall, router, sshd, tunnel_server, updates
+from roles import base, firewall, health, router, sshd, tunnel_server, updates
 from roles.tunnel_server.accounts import household_account
 
 MIB = 1 << 20
@@ -28,6 +28,7 @@ if relay_host is not None:
                 *firewall.PACKAGES,
                 *tunnel_server.PACKAGES,
                 *router.PACKAGES,
+                *health.PACKAGES,
             ),
         )
         artefacts.bootstrap()
@@ -43,15 +44,22 @@ if relay_host is not None:
         )
         tunnel_server.tunnel_server((household_account(relay_host.households),), relay.tunnel_port)
         router.router(relay_host)
-        services.running(
-            name="See that every service runs",
-            names=(
-                "ssh.service",
-                firewall.UNIT,
-                *tunnel_server.SERVICES,
-                "haproxy.service",
-                "systemd-timesyncd.service",
-                "apt-daily.timer",
-                "apt-daily-upgrade.timer",
-            ),
+        units = (
+            "ssh.service",
+            firewall.UNIT,
+            *tunnel_server.SERVICES,
+            "haproxy.service",
+            "systemd-timesyncd.service",
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            health.TIMER,
         )
+        health.health(
+            health.of_server(
+                relay_host,
+                units,
+                firewall=f'test "$({firewall.FirewallState().command()})" = intact',
+                tunnel_sshd=tunnel_server.verify(relay.tunnel_port),
+            )
+        )
+        services.running(name="See that every service runs", names=units)

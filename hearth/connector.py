@@ -7,6 +7,7 @@ What it adds to pyinfra's own SSH connector:
 - host keys are pinned by the inventory; the operator's known_hosts is neither read nor written (``hearth.login``);
 - whoever is not root uses sudo for every command, so that no role has to think of it;
 - TCP_NODELAY, which paramiko leaves unset (facts: 49 ms instead of 4 ms a command on loopback);
+- a fleet's run holds the host's own lock for as long as it is connected (``hearth.hostlock``);
 - ``connect_anew`` logs in a second time, for ``hearth.guard``, and ``reconnect`` replaces a connection that a change
   has cut.
 """
@@ -30,6 +31,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import Unpack, override
 
+from hearth.hostlock import hold
 from hearth.inventory.model import Road
 from hearth.login import NoRoadError, RefusedError, first_open
 
@@ -90,6 +92,12 @@ class HearthConnector(SSHConnector):
     def _connect(self) -> None:
         self.client, self.road = first_open(self.host.name, self.roads, self.state.config.CONNECT_TIMEOUT)
         self.user = self.road.user
+        # Kept, since the host's lock lasts as long as this channel.
+        try:
+            self._lock = hold(self.client, self.user)
+        except ConnectError:
+            self.client.close()
+            raise
 
     @property
     def is_cut(self) -> bool:

@@ -49,3 +49,10 @@ TUNNEL_USER = "hearth-tunnel"
 
 TUNNEL_HOST_KEY = "/etc/ssh/hearth-tunnel/ssh_host_ed25519_key"
 """The host key of the relay's (and the Pi's) tunnel sshd."""
+
+HEALTH = f"{PROGRAMS}/health"
+"""The program that judges a host's health (``roles/health``)."""
+
+HEALTH_FOLDER = "/run/hearth-health"
+HEALTH_VERDICT = f"{HEALTH_FOLDER}/verdict.json"
+"""The last verdict, at most some minutes old: in memory, since a full disk is one of the things that it tells of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +24,7 @@ from hearth.inventory.model import (
     OwnCloud,
     Relay,
     Release,
+    Retired,
     Screen,
     SupportPi,
     Updates,
@@ -55,6 +57,8 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
         releases=releases,
         households=households,
         authority=authority,
+        canary=data.get("canary"),
+        retired=tuple(Retired(each["slot"], date.fromisoformat(each["since"])) for each in data.get("retired", ())),
         roads=roads(documents.local, operators[0].name, (*relays, *pis), households, told),
     )
 

@@ -8,6 +8,9 @@ from typing import Any
 from hearth.inventory.load import load_or_raise
 from hearth.inventory.model import Groups, Host
 
+SLICE = ".slice"
+"""How a file ends that holds ready-made groups of some hosts, pickled: see ``hearth.fleet.slices``."""
+
 
 def groups(folder: Path) -> Groups:
     """Given an inventory's folder, return pyinfra's groups; raise InventoryError when it has faults.

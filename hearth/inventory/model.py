@@ -7,7 +7,7 @@ and never look at YAML again. Nothing here is secret: see ``docs/inventory.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import time
+from datetime import date, time
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
@@ -303,8 +303,19 @@ class PiHost(Host):
 
 
 @dataclass(frozen=True)
+class Retired:
+    """A slot that a household gave up on the day ``since``; it rests before another household may have it."""
+
+    slot: int
+    since: date
+
+
+@dataclass(frozen=True)
 class Fleet:
-    """The whole fleet. Hosts are derived: ``boxes()``, ``relay_hosts()`` and ``pi_hosts()``."""
+    """The whole fleet. Hosts are derived: ``boxes()``, ``relay_hosts()`` and ``pi_hosts()``.
+
+    ``canary``: the id of the household whose box goes first in a run over the fleet; None: the first of them.
+    """
 
     name: str
     zone: str
@@ -319,6 +330,8 @@ class Fleet:
     households: tuple[Household, ...]
     authority: Authority | None = None
     roads: dict[str, tuple[Road, ...]] = field(default_factory=dict)
+    canary: str | None = None
+    retired: tuple[Retired, ...] = ()
 
     def boxes(self) -> tuple[Box, ...]:
         """The slice of each household's box, in the order of the households."""

@@ -10,6 +10,7 @@ from hearth.inventory.defaults import ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.marks import MarkedDict
+from hearth.inventory.retired import retired_faults
 from hearth.inventory.sizes import format_size, parse_size
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
 from hearth.inventory.values import TUNNELS_PORTS, value_faults
@@ -22,6 +23,7 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
     """Yield the faults of all rules. The documents may break their schemas: rules read what is of the right type."""
     yield from unique_faults(documents)
     yield from value_faults(documents)
+    yield from retired_faults(documents)
     yield from _public_ports(documents)
     yield from root_faults(documents.fleet)
     for household in documents.households:

@@ -17,7 +17,7 @@ SLOT_MAXIMUM = 65534
 def unique_faults(documents: Documents) -> Iterator[Fault]:
     """Yield a fault for everything that is taken twice, at the second place, naming the first."""
     fleet, households = documents.fleet, documents.households
-    yield from _slots(households)
+    yield from _slots(documents)
     yield from _once(_all(households, "id", str), "the id", "give each household one of its own")
     yield from _once(_all(households, "domain", str), "the domain", "give each household one of its own")
     yield from _once(_all(households, "support.screens.*.port", int), "the screen port", "choose another one")
@@ -56,8 +56,10 @@ def relay_name(household: Document) -> Found[str] | None:
     return first(household, "relay", str) or first(household, "relay.name", str)
 
 
-def _slots(households: tuple[Document, ...]) -> Iterator[Fault]:
+def _slots(documents: Documents) -> Iterator[Fault]:
+    households = documents.households
     taken = {found.value for found in _all(households, "slot", int)}
+    taken |= {found.value for found in find(documents.fleet, "retired.*.slot", int)}
     free = next((slot for slot in range(1, SLOT_MAXIMUM + 1) if slot not in taken), None)
     way_out = f"the lowest free slot is {free}" if free else "no slot is free"
     yield from _once(_all(households, "slot", int), "slot", way_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, time):
         return value.strftime("%H:%M")
     return str(value) if isinstance(value, Path) else value
@@ -51,6 +53,9 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
     facts.add_row("certificates", _certificates(fleet.certificates))
     facts.add_row("authority", str(fleet.authority.tls_ca) if fleet.authority else "not made yet")
     facts.add_row("releases", _listed(f"{release.product} {release.version}" for release in fleet.releases))
+    facts.add_row("goes first", fleet.canary or "the first household")
+    if fleet.retired:
+        facts.add_row("slots at rest", _listed(f"{each.slot} (since {each.since})" for each in fleet.retired))
     for relay in fleet.relays:
         facts.add_row(
             f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}, tunnel port {relay.tunnel_port}"

@@ -1,0 +1,36 @@
+"""What a sentence may not tell: whatever looks like a secret is blanked out before it is recorded or shown."""
+
+from __future__ import annotations
+
+import re
+
+from hearth.inventory.faults import UNPRINTABLE
+
+MASK = "***"
+LONGEST = 300
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_KEY_BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)", re.DOTALL)
+_HASH = re.compile(r"\$(?:y|gy|7|2[abxy]|5|6|1|argon2(?:id?|d))\$[./A-Za-z0-9=,$]+")
+_IN_ADDRESS = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
+_NAMED = re.compile(
+    r"""(?ix) \b
+    ((?:[a-z0-9]+[_-])* (?:password|passwd|passphrase|secret|token|api[_-]?key|credentials?) (?:[_-][a-z0-9]+)*)
+    (["']? \s* [:=] \s* ["']?) (?! \s* \*\*\*) ([^\s"',;]+)"""
+)
+# What hosts make for themselves: five groups of four for people, 16 bytes or more in hexadecimal for programs.
+_MADE = re.compile(r"\b[a-zA-Z0-9]{4}(?:-[a-zA-Z0-9]{4}){4}\b|\b[0-9a-f]{32,}\b")
+# A key or token has upper and lower case and digits, and no separators.
+_RANDOM = re.compile(
+    r"\b(?=[A-Za-z0-9+_-]*[a-z])(?=[A-Za-z0-9+_-]*[A-Z])(?=[A-Za-z0-9+_-]*[0-9])[A-Za-z0-9+_-]{16,}={0,2}"
+)
+
+
+def masked(text: str) -> str:
+    """The text in one line without terminal codes, unprintable characters and secrets, shortened to 300 characters."""
+    text = _KEY_BLOCK.sub(MASK, _ANSI.sub("", text))
+    text = UNPRINTABLE.sub(" ", text)
+    text = _NAMED.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
+    for pattern in (_HASH, _IN_ADDRESS, _MADE, _RANDOM):
+        text = pattern.sub(MASK, text)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
