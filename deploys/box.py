@@ -2,54 +2,49 @@
 
 from pyinfra import host
 
-from hearth import artefacts, packages, preflight, services
+from hearth import beginning, services
 from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
 
 box = host.data.get("box")
+cloud = box.household.owncloud if box else None
 
-if box is not None:
-    cloud = box.household.owncloud
-    why_not = preflight.refusal(host.get_fact(preflight.MachineFact), releases=("13",), room_bytes=cloud.room)
-    if why_not:
-        preflight.refuse(name=f"Refuse {box.name}", sentence=why_not)
-    else:
-        packages.installed(
-            name="Install the packages",
-            names=(
-                *base.PACKAGES,
-                *sshd.PACKAGES,
-                *tunnel.PACKAGES,
-                *updates.PACKAGES,
-                *php.packages(cloud.release.php),
-                *apache.PACKAGES,
-                *certs.PACKAGES,
-                *database.PACKAGES,
-                *owncloud.PACKAGES,
-            ),
-        )
-        artefacts.bootstrap()
-        base.base(box)
-        sshd.sshd(box)
-        tunnel.tunnel(box)
-        updates.updates(box.household.updates, key=box.household.id)
-        php.php(cloud)
-        certs.certs(box)
-        apache.apache(box.household)
-        database.database(box)
-        owncloud.owncloud(box)
-        services.running(
-            name="See that every service runs",
-            names=(
-                "ssh.service",
-                *tunnel.services(box),
-                apache.PROXY_GUARD,
-                "apache2.service",
-                f"php{cloud.release.php}-fpm.service",
-                "mariadb.service",
-                "redis-server.service",
-                "systemd-timesyncd.service",
-                "apt-daily.timer",
-                "apt-daily-upgrade.timer",
-                "hearth-cloud-cron.timer",
-            ),
-        )
+if box is not None and beginning.begun(
+    box,
+    (
+        *base.PACKAGES,
+        *sshd.PACKAGES,
+        *tunnel.PACKAGES,
+        *updates.PACKAGES,
+        *php.packages(cloud.release.php),
+        *apache.PACKAGES,
+        *certs.PACKAGES,
+        *database.PACKAGES,
+        *owncloud.PACKAGES,
+    ),
+    room_bytes=cloud.room,
+):
+    base.base(box)
+    sshd.sshd(box)
+    tunnel.tunnel(box)
+    updates.updates(box.household.updates, key=box.household.id)
+    php.php(cloud)
+    certs.certs(box)
+    apache.apache(box.household)
+    database.database(box)
+    owncloud.owncloud(box)
+    services.running(
+        name="See that every service runs",
+        names=(
+            "ssh.service",
+            *tunnel.services(box),
+            apache.PROXY_GUARD,
+            "apache2.service",
+            f"php{cloud.release.php}-fpm.service",
+            "mariadb.service",
+            "redis-server.service",
+            "systemd-timesyncd.service",
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            "hearth-cloud-cron.timer",
+        ),
+    )

@@ -6,8 +6,6 @@ its sshd shows. All of it is public. A host key that was pinned is not replaced 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pyinfra.api.exceptions import ConnectError
 from hearth import layout
 from hearth.connector import Session
 from hearth.inventory.collected import Collected
-from hearth.inventory.keys import blob, key_fault
+from hearth.inventory.keys import fingerprint, key_fault
 from hearth.inventory.model import Box, Host
 from hearth.login import first_open
 
@@ -135,10 +133,7 @@ def differences(old: Collected, new: Collected) -> tuple[str, ...]:
 
 def fingerprints(keys: Iterable[str]) -> str:
     """The keys' fingerprints as ``ssh-keygen -l`` shows them."""
-    return ", ".join(
-        "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(blob(key))).digest()).decode().rstrip("=")
-        for key in keys
-    )
+    return ", ".join(fingerprint(key) for key in keys)
 
 
 def rendered(host: str, told: Collected) -> str:

@@ -44,5 +44,17 @@ TUNNEL_KEY = "/etc/hearth/tunnel/key"
 TUNNEL_USER = "hearth-tunnel"
 """The box's account whose unit opens the tunnel; and the relay's account where all households' tunnels end."""
 
+SCREEN_USER = "screen"
+"""The support Pi's account of the people whose screens are helped: each key binds one port of the Pi's loopback."""
+
+VIEWER_USER = "viewer"
+"""The support Pi's account of those who help: each key reaches the ports of the screens that name its owner."""
+
+SOCKS_USER = "socks"
+"""The support Pi's account for the pages of its routers."""
+
+TUNNEL_SESSIONS = f"{PROGRAMS}/tunnel-sessions"
+"""On a relay or Pi: ``list`` prints a JSON object for each live tunnel, with person, kind, since, from and port."""
+
 TUNNEL_HOST_KEY = "/etc/ssh/hearth-tunnel/ssh_host_ed25519_key"
 """The host key of the relay's (and the Pi's) tunnel sshd."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hearth.inventory.defaults import ports_of, setting, stated
+from hearth.inventory.defaults import pi_ports_of, ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.sizes import format_size, parse_size
+from hearth.inventory.support import support_faults
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
 from hearth.inventory.values import TUNNELS_PORTS, value_faults
 
@@ -21,6 +22,7 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
     yield from unique_faults(documents)
     yield from value_faults(documents)
     yield from _public_ports(documents)
+    yield from support_faults(documents)
     for household in documents.households:
         yield from _file_name(household)
         yield from _domain(documents.fleet, household)
@@ -123,7 +125,7 @@ def _product(fleet: Document, household: Document) -> Iterator[Fault]:
 
 
 def _screen_ports(fleet: Document, household: Document) -> Iterator[Fault]:
-    own = {port for pi in find(fleet, "pis.*", MarkedDict) for port in ports_of(fleet, pi.value)}
+    own = {port for pi in find(fleet, "pis.*", MarkedDict) for port in pi_ports_of(fleet, pi.value)}
     for found in find(household, "support.screens.*.port", int):
         if found.value in own:
             yield found.fault(f"the port {found.value} is the support Pi's own; choose another one for the screen")

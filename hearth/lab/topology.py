@@ -27,8 +27,6 @@ Kind = Literal["relay", "pi", "box", "client"]
 
 CLIENTS = ("visitor", "helper-pc", "oma-pc")
 AT_HOME_CLIENTS = ("helper-pc", "oma-pc")
-SOCKS_PORT = 22999
-"""The helper's SOCKS entrance on the Pi; its router forwards it beside the Pi's ``tunnel_port``."""
 
 RELEASES_NAME = "releases.hearth.lab"
 # TEST-NET-2 of RFC 5737, and not the better known TEST-NET-3: some build machines have their package mirror there.
@@ -195,7 +193,7 @@ def members(fleet: Fleet, numbers: Mapping[str, int]) -> tuple[Member, ...]:
     }
     found = (
         *(member(relay.name, "relay", relay.ssh_port, relay.address) for relay in fleet.relays),
-        *(member(pi.name, "pi", pi.ssh_port, pi.address, forwards=(pi.tunnel_port, SOCKS_PORT)) for pi in fleet.pis),
+        *(member(pi.name, "pi", pi.ssh_port, pi.address, forwards=(pi.tunnel_port, pi.socks_port)) for pi in fleet.pis),
         *(member(house.box, "box", house.ssh_port) for house in fleet.households),
         *(member(client, "client", 22) for client in CLIENTS),
     )

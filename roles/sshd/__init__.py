@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from hearth import artefacts, operators
 from hearth.inventory.model import Host, Operator
 from hearth.render import template
-from hearth.ssh_policy import CIPHERS, KEX, MACS
+from hearth.ssh_policy import CIPHERS, MACS, MODERN, Policy
 
 PACKAGES = ("openssh-server", "sudo")
 
@@ -22,7 +22,14 @@ USER_CA = "/etc/ssh/hearth-user-ca.pub"
 GUARD_S = 60
 
 
-def config(port: int, admins: Iterable[Operator], *, user_ca: bool, forwarding: str | None = None) -> str:
+def config(
+    port: int,
+    admins: Iterable[Operator],
+    *,
+    user_ca: bool,
+    forwarding: str | None = None,
+    policy: Policy = MODERN,
+) -> str:
     """The drop-in for sshd: ``port`` and who may log in (``admins``), the rest is policy.
 
     ``forwarding``: the one HOST:PORT (in PermitOpen's words) that operators may go on to from here; None leaves it to
@@ -35,14 +42,14 @@ def config(port: int, admins: Iterable[Operator], *, user_ca: bool, forwarding: 
         operators=[person.name for person in admins],
         keys=KEYS,
         user_ca=USER_CA if user_ca else None,
-        kex=",".join(KEX),
+        kex=",".join(policy.kex),
         ciphers=",".join(CIPHERS),
         macs=",".join(MACS),
         forwarding=forwarding,
     )
 
 
-def effective_settings(port: int, forwarding: str | None = None) -> tuple[str, ...]:
+def effective_settings(port: int, forwarding: str | None = None, policy: Policy = MODERN) -> tuple[str, ...]:
     """Lines that ``sshd -T`` must print for an operator, whatever else lies in sshd's folders."""
     road = (f"permitopen {forwarding}", "allowtcpforwarding local", "allowstreamlocalforwarding no")
     return (
@@ -55,14 +62,14 @@ def effective_settings(port: int, forwarding: str | None = None) -> tuple[str, .
         "allowagentforwarding no",
         "permittunnel no",
         f"authorizedkeysfile {KEYS}/%u",
-        f"kexalgorithms {','.join(KEX)}",
+        f"kexalgorithms {','.join(policy.kex)}",
         *(road if forwarding else ()),
     )
 
 
-def check(port: int, operator: str, forwarding: str | None = None) -> str:
+def check(port: int, operator: str, forwarding: str | None = None, policy: Policy = MODERN) -> str:
     """The shell command that judges the configuration by its effect, not by its text."""
-    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding))
+    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding, policy))
     return (
         f"sshd -t && effective=$(sshd -T -C user={quote(operator)},host=any,addr=192.0.2.1) && "
         f"for line in {wanted}; do "
@@ -78,14 +85,14 @@ def key_file(operator: Operator) -> artefacts.File:
 
 
 @deploy("sshd")
-def sshd(machine: Host, forwarding: str | None = None) -> None:
-    """Harden sshd, behind the lock-out guard; ``forwarding``: see ``config``."""
+def sshd(machine: Host, forwarding: str | None = None, policy: Policy = MODERN) -> None:
+    """Harden sshd, behind the lock-out guard; ``forwarding``: see ``config``. ``policy``: what its OpenSSH knows."""
     authority = machine.authority
+    text = config(
+        machine.ssh_port, machine.operators, user_ca=authority is not None, forwarding=forwarding, policy=policy
+    )
     files: list[artefacts.File | artefacts.Link] = [
-        artefacts.File(
-            "/etc/ssh/sshd_config.d/00-hearth.conf",
-            config(machine.ssh_port, machine.operators, user_ca=authority is not None, forwarding=forwarding),
-        ),
+        artefacts.File("/etc/ssh/sshd_config.d/00-hearth.conf", text),
         artefacts.File("/etc/sudoers.d/hearth", template(__file__, "sudoers.j2", group=operators.GROUP), mode="440"),
         *(key_file(operator) for operator in machine.operators),
     ]
@@ -95,7 +102,7 @@ def sshd(machine: Host, forwarding: str | None = None) -> None:
         name="Harden sshd and let the operators in",
         change="sshd",
         artefacts=tuple(files),
-        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding)}",
+        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding, policy)}",
         # Reload: sessions stay. An sshd that found its new port taken has ended, though, and systemd leaves it so
         # (RestartPreventExitStatus): then this starts it with the old files.
         activate="systemctl reload-or-restart ssh",
