@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hearth.lab import rules
 from hearth.lab.process import LabError, run
-from hearth.lab.register import IP_FORWARD
+from hearth.lab.register import INOTIFY_INSTANCES, IP_FORWARD
 from hearth.lab.topology import (
     ACME_ADDRESS,
     CARRIER,
@@ -28,6 +28,8 @@ from hearth.lab.topology import (
     Member,
     Names,
 )
+
+ENOUGH_INOTIFY_INSTANCES = 1024
 
 
 def numbers_on_the_wire() -> set[int]:
@@ -64,6 +66,8 @@ def build_outside(names: Names, bench: Bench) -> None:
     )
     rules.load(rules.ROOT.format(table=names.nft_table, uplink=names.uplink, bench=names.bench))
     IP_FORWARD.write_text("1")
+    if int(INOTIFY_INSTANCES.read_text()) < ENOUGH_INOTIFY_INSTANCES:
+        INOTIFY_INSTANCES.write_text(str(ENOUGH_INOTIFY_INSTANCES))
     _ip(
         "link add internet type bridge",
         f"address add {INTERNET_GATEWAY}/24 dev internet",
