@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from hearth import beginning, services
+from hearth import beginning, layout, services
 from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
 
 box = host.data.get("box")
@@ -24,7 +24,7 @@ if box is not None and beginning.begun(
     room_bytes=cloud.room,
 ):
     base.base(box)
-    sshd.sshd(box)
+    sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
     tunnel.tunnel(box)
     updates.updates(box.household.updates, key=box.household.id)
     php.php(cloud)

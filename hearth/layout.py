@@ -38,6 +38,9 @@ HTTPS_TUNNEL_PORT = 10443
 SSH_TUNNEL_PORT = 10022
 """On the relay's loopback address of a household: the box's sshd, for the operator."""
 
+METRICS_PORT = 8404
+"""The relay's router: Prometheus' exporter, on 127.0.0.1 alone."""
+
 TUNNEL_KEY = "/etc/hearth/tunnel/key"
 """The box's private key for its tunnel; made on the box, readable by the tunnel's user alone."""
 

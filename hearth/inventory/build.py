@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from hearth.inventory.collected import Collected, collected_of
-from hearth.inventory.defaults import SOCKS_PORT, SSH_PORT, TUNNEL_PORT, setting, stated
+from hearth.inventory.defaults import (
+    SOCKS_PORT,
+    SSH_PORT,
+    TUNNEL_PORT,
+    issuer_of,
+    lies_in,
+    setting,
+    stated,
+    zone_of,
+)
 from hearth.inventory.documents import Document, Documents
 from hearth.inventory.model import (
     AccessKind,
@@ -14,9 +24,11 @@ from hearth.inventory.model import (
     Backup,
     Certificates,
     CloudUser,
+    DynamicDns,
     Fleet,
     Helper,
     Household,
+    Issuer,
     Operator,
     OwnCloud,
     PersonKey,
@@ -51,7 +63,7 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
         helpers=tuple(_helper(each) for each in data.get("helpers", ())),
         relays=relays,
         pis=pis,
-        certificates=Certificates(**data.get("certificates", {})),
+        certificates=_certificates(data.get("certificates", {}), documents.folder),
         releases=releases,
         households=households,
         authority=authority,
@@ -100,14 +112,16 @@ def _household(
     told: dict[str, Collected],
 ) -> Household:
     data = document.data
-    relay = data["relay"] if isinstance(data["relay"], dict) else {"name": data["relay"]}
+    relay = data.get("relay", {})
+    relay = relay if isinstance(relay, dict) else {"name": relay}
     support = data.get("support", {})
     access = cast(AccessKind, data.get("access", "relay"))
+    box = told.get(f"box-{data['id']}", Collected())
     return Household(
         id=data["id"],
         slot=data["slot"],
         domain=data["domain"],
-        relay=relay["name"],
+        relay=relay.get("name"),
         public_port=relay.get("public_port"),
         access=access,
         ssh_port=data.get("ssh_port", fleet.data.get("ssh_port", SSH_PORT)),
@@ -129,8 +143,25 @@ def _household(
         ),
         pi=support.get("pi", pis[0].name if pis else None),
         # Who does without a tunnel has no business at the relay: a key that is left from before opens nothing there.
-        tunnel_key=told.get(f"box-{data['id']}", Collected()).tunnel_key if access == "relay" else None,
+        tunnel_key=box.tunnel_key if relay else None,
+        issuer=cast(Issuer, issuer_of(fleet, document)[0]),
+        dynamic_dns=_dynamic_dns(fleet, document, access),
+        dns_key=box.dns_key,
     )
+
+
+def _certificates(data: dict[str, Any], folder: Path) -> Certificates:
+    root = folder / data["root"] if "root" in data else None
+    return Certificates(**{**data, "root": root})
+
+
+def _dynamic_dns(fleet: Document, household: Document, access: AccessKind) -> DynamicDns | None:
+    """Where the household tells its address; the fleet's server only for domains in that server's zone."""
+    data = household.data.get("dynamic_dns") or fleet.data.get("dynamic_dns")
+    if access == "relay" or data is None:
+        return None
+    zone = zone_of(fleet, data)
+    return DynamicDns(**{**data, "zone": zone}) if lies_in(household.data["domain"], zone) else None
 
 
 def _owncloud(fleet: Document, household: Document, releases: tuple[Release, ...]) -> OwnCloud:

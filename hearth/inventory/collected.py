@@ -14,15 +14,17 @@ from hearth.inventory.unique import host_names
 
 @dataclass(frozen=True)
 class Collected:
-    """OpenSSH public keys of one host.
+    """Public keys of one host, OpenSSH's unless said otherwise.
 
     ``host_keys``: those that its sshd shows. ``tunnel_key``: a box's, with which it opens its tunnel.
-    ``tunnel_host_keys``: those that the tunnel sshd of a relay or Pi shows.
+    ``tunnel_host_keys``: those that the tunnel sshd of a relay or Pi shows. ``dns_key``: a box's, with which it signs
+    its DNS updates, as the data of a KEY record (RFC 2931), which is no OpenSSH key.
     """
 
     host_keys: tuple[str, ...] = ()
     tunnel_key: str | None = None
     tunnel_host_keys: tuple[str, ...] = ()
+    dns_key: str | None = None
 
 
 def collected_of(documents: Documents) -> dict[str, Collected]:
@@ -32,6 +34,7 @@ def collected_of(documents: Documents) -> dict[str, Collected]:
             tuple(document.data["host_keys"]),
             document.data.get("tunnel_key"),
             tuple(document.data.get("tunnel_host_keys", ())),
+            document.data.get("dns_key"),
         )
         for document in documents.collected
     }
@@ -48,11 +51,12 @@ def collected_faults(documents: Documents) -> Iterator[Fault]:
             yield Fault(document.file, *START, sentence)
             continue
         yield from _keys(document)
-        misplaced = "tunnel_host_keys" if document.name in boxes else "tunnel_key"
-        if misplaced in document.data:
-            whose = "a box has none" if document.name in boxes else "only a box has one"
-            mark = document.data.keys_at[misplaced]
-            yield Fault(document.file, *mark, f"{misplaced} does not belong here: {whose}; collect this host again")
+        is_box = document.name in boxes
+        whose = "a box has none" if is_box else "only a box has one"
+        for name in ("tunnel_host_keys",) if is_box else ("tunnel_key", "dns_key"):
+            if name in document.data:
+                mark = document.data.keys_at[name]
+                yield Fault(document.file, *mark, f"{name} does not belong here: {whose}; collect this host again")
 
 
 def _keys(document: Document) -> Iterator[Fault]:

@@ -40,6 +40,24 @@ def setting(fleet: Document, household: Document, path: str, kind: type[T]) -> T
     return value
 
 
+def issuer_of(fleet: Document, household: Document) -> tuple[str, Found[str] | None]:
+    """Who issues the household's certificate, and where that is said (None: nowhere)."""
+    path = "certificates.issuer"
+    found = first(household, path, str) or first(fleet, path, str)
+    return (found.value, found) if found else ("operator", None)
+
+
+def zone_of(fleet: Document, dynamic_dns: dict[str, object]) -> str:
+    """The zone that a ``dynamic_dns`` (a mapping of either file) updates: its own, else the fleet's."""
+    zone = dynamic_dns.get("zone", fleet.data.get("zone"))
+    return zone if isinstance(zone, str) else ""
+
+
+def lies_in(domain: str, zone: str) -> bool:
+    """Whether a domain name lies in a zone, or is its top."""
+    return domain == zone or domain.endswith(f".{zone}")
+
+
 def ssh_port_of(fleet: Document, host: dict[str, object]) -> int:
     """The SSH port of a relay or Pi (its mapping in fleet.yaml): its own, else the fleet's, else 22."""
     port = host.get("ssh_port")

@@ -6,7 +6,7 @@ and never look at YAML again. Nothing here is secret: see ``docs/inventory.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -47,12 +47,37 @@ class Release:
     ignore_deprecations: bool = False
 
 
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
 @dataclass(frozen=True)
 class Certificates:
-    """Who issues the boxes' TLS certificates, and for how long (``issuer: operator`` only)."""
+    """Who issues a box's TLS certificate.
+
+    ``lifetime_days`` is for ``issuer: operator``, the rest for ``acme``: ``directory``, the URL of the server's
+    directory (RFC 8555, 7.1.1); ``contact``, the mail address of its account, never None there; ``root``, where a
+    private server's own authority lies on the operator's machine (PEM), if the box does not know it anyway.
+    """
 
     issuer: Issuer = "operator"
     lifetime_days: int = 90
+    directory: str = LETS_ENCRYPT
+    contact: str | None = None
+    root: Path | None = None
+
+
+@dataclass(frozen=True)
+class DynamicDns:
+    """Where a box whose address changes tells it: the primary server of its ``zone``, by RFC 2136.
+
+    ``address_url``: a page that answers with the asker's IPv4 address; None where the router tells it (``upnp``).
+    """
+
+    server: str
+    zone: str
+    port: int = 53
+    ttl_s: int = 60
+    address_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,15 +161,16 @@ class Screen:
 class Household:
     """One household, resolved. ``slot`` is its identity in the tunnel network (see ``tunnel_address``).
 
-    ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none. ``tunnel_key``: the
-    public half of the key with which the box opens its tunnel, as ``hearth collect`` found it; None before that,
-    and where ``access`` is not ``relay``.
+    ``relay``: where its tunnel ends; None (never with access ``relay``) when it has none. ``dynamic_dns``: never with
+    access ``relay``. ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none.
+    ``tunnel_key`` and ``dns_key``: the public halves of the keys with which the box opens its tunnel and signs its DNS
+    updates (the data of a KEY record), as ``hearth collect`` found them; None before that.
     """
 
     id: str
     slot: int
     domain: str
-    relay: str
+    relay: str | None
     public_port: int | None
     access: AccessKind
     ssh_port: int
@@ -155,6 +181,9 @@ class Household:
     screens: tuple[Screen, ...] = ()
     pi: str | None = None
     tunnel_key: str | None = None
+    issuer: Issuer = "operator"
+    dynamic_dns: DynamicDns | None = None
+    dns_key: str | None = None
 
     @property
     def box(self) -> str:
@@ -275,7 +304,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Box(Host):
-    """The slice of the fleet that a household's box is converged from (``host.data.box``), its relay included."""
+    """The slice of the fleet that a household's box is converged from (``host.data.box``), its relay included.
+
+    ``certificates`` has the household's own issuer.
+    """
 
     household: Household
     certificates: Certificates
@@ -288,7 +320,6 @@ class RelayHost(Host):
 
     relay: Relay
     households: tuple[Household, ...]
-    certificates: Certificates
 
 
 @dataclass(frozen=True)
@@ -330,8 +361,8 @@ class Fleet:
                 time_zone=household.time_zone,
                 authority=self.authority,
                 household=household,
-                certificates=self.certificates,
-                relay=relays.get(household.relay),
+                certificates=replace(self.certificates, issuer=household.issuer),
+                relay=relays[household.relay] if household.relay else None,
             )
             for household in self.households
         )
@@ -348,7 +379,6 @@ class Fleet:
                 authority=self.authority,
                 relay=relay,
                 households=tuple(household for household in self.households if household.relay == relay.name),
-                certificates=self.certificates,
             )
             for relay in self.relays
         )

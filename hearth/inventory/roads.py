@@ -21,11 +21,15 @@ def roads(
 ) -> dict[str, tuple[Road, ...]]:
     """The roads to each host, in the order in which they are tried; hosts without any are left out.
 
-    A box: through its relay, once both have been collected; then straight, then the first day's. A relay or Pi:
-    straight (without an entry in local.yaml at its own address, once collected), then the first day's.
+    A box, once it has been collected: through its relay, then through the fleet's others (a box that is to move to
+    another relay has its tunnel at the old one until it is converged), or at its domain when it has no relay; then
+    straight, then the first day's. A relay or Pi: straight (without an entry in local.yaml at its own address, once
+    collected), then the first day's.
 
     ``operator``: the fleet's first operator, for when local.yaml names none. ``told``: what was collected, by host.
     """
+    servers = tuple(servers)
+    relays = [server.name for server in servers if isinstance(server, Relay) and server.name in told]
     named = first(local, "operator.name", str) if local else None
     user = named.value if named else operator
     identity = path_in(local.file.parent, first(local, "operator.identity", str)) if local else None
@@ -37,14 +41,17 @@ def roads(
             found[server.name] = (Road(server.address, server.ssh_port, user, keys, identity),)
     for household in households:
         straight = _local(local, household.box, "", household.ssh_port, user)
-        tunnel = household.access == "relay" and household.box in told and household.relay in told
-        address, keys = str(household.tunnel_address), told.get(household.box, Collected()).host_keys
-        through = [
-            Road(address, SSH_TUNNEL_PORT, user, keys, identity, via=relay)
-            for relay in found.get(household.relay, ())[:1]
-            if tunnel
-        ]
-        found[household.box] = (*through, *straight)
+        from_outside: tuple[Road, ...] = ()
+        if household.box in told:
+            keys, address = told[household.box].host_keys, str(household.tunnel_address)
+            if household.relay is None:
+                from_outside = (Road(household.domain, household.ssh_port, user, keys, identity),)
+            else:
+                from_outside = tuple(
+                    Road(address, SSH_TUNNEL_PORT, user, keys, identity, via=found[relay][0])
+                    for relay in sorted(relays, key=lambda relay: relay != household.relay)
+                )
+        found[household.box] = (*from_outside, *straight)
     return {name: ways for name, ways in found.items() if ways}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hearth.inventory.access import access_faults, certificate_faults, root_faults
 from hearth.inventory.defaults import pi_ports_of, ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
@@ -13,6 +14,7 @@ from hearth.inventory.sizes import format_size, parse_size
 from hearth.inventory.support import support_faults
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
 from hearth.inventory.values import TUNNELS_PORTS, value_faults
+from hearth.layout import METRICS_PORT
 
 MEMORY_MINIMUM = "256M"
 
@@ -23,10 +25,13 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
     yield from value_faults(documents)
     yield from _public_ports(documents)
     yield from support_faults(documents)
+    yield from root_faults(documents.fleet)
     for household in documents.households:
         yield from _file_name(household)
         yield from _domain(documents.fleet, household)
         yield from _references(documents.fleet, household)
+        yield from access_faults(documents.fleet, household)
+        yield from certificate_faults(documents.fleet, household)
         yield from _sizes(documents.fleet, household)
         yield from _admin(household)
         yield from _product(documents.fleet, household)
@@ -145,3 +150,5 @@ def _public_ports(documents: Documents) -> Iterator[Fault]:
             yield found.fault(f"the port {found.value} is the relay's own {which}; choose another one")
         elif found.value in TUNNELS_PORTS:
             yield found.fault(f"the port {found.value} is where the boxes' tunnels end; choose another one")
+        elif found.value == METRICS_PORT:
+            yield found.fault(f"the port {found.value} is where the relay tells its metrics; choose another one")

@@ -35,10 +35,12 @@ _NAMED = re.compile(
 _ONE_WORD = re.compile(r"\s*\S+\s*")
 _LONG = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
 _HEX = re.compile(r"[0-9a-f]{32,}|[0-9A-F]{32,}")
-# What is long, random and public: OpenSSH public keys, checksums, and the paths of addresses.
+# What is long, random and public: OpenSSH public keys, checksums, the paths of addresses, and KEY records.
 _PUBLIC = re.compile(
     r"(?:ssh-|ecdsa-|sk-)[\w@.-]+ +AAAA[A-Za-z0-9+/]+={0,2}|\bAAAA[A-Za-z0-9+/]{30,}={0,2}"
     r"""|\bsha256["']?: *["']?[0-9A-Fa-f]{64}\b|\bSHA256:[A-Za-z0-9+/]{43}|\bhttps?://[^\s"']*"""
+    r"|^dns_key: 512 3 1[35] [A-Za-z0-9+/]{43,86}={0,2}$",
+    re.MULTILINE,
 )
 # Base64 of random bytes has some 5 bits a character in strings of 40; words and paths stay below 4.
 _RANDOM_BITS = 4.2

@@ -8,7 +8,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hearth.inventory.model import Fleet, Helper, Household, PersonKey, RouterPage, Window
+from hearth.inventory.model import Certificates, Fleet, Helper, Household, PersonKey, RouterPage, Window
 from hearth.inventory.sizes import format_size
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
     facts.add_row("time zone", fleet.time_zone)
     facts.add_row("operators", _listed(operator.name for operator in fleet.operators))
     facts.add_row("helpers", _listed(_helper(helper) for helper in fleet.helpers))
-    facts.add_row("certificates", f"{fleet.certificates.issuer}, {fleet.certificates.lifetime_days} days")
+    facts.add_row("certificates", _certificates(fleet.certificates))
     facts.add_row("authority", str(fleet.authority.tls_ca) if fleet.authority else "not made yet")
     facts.add_row("releases", _listed(f"{release.product} {release.version}" for release in fleet.releases))
     for relay in fleet.relays:
@@ -67,7 +67,7 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
             each.id,
             str(each.slot),
             each.domain,
-            each.relay,
+            each.relay or each.access,
             _hours(each.updates.window),
             _listed(f"{screen.name} ({screen.port})" for screen in each.screens),
         )
@@ -79,10 +79,16 @@ def household_tables(household: Household) -> Iterator[Table]:
     cloud = household.owncloud
     facts = _facts(f"Household {household.id}")
     facts.add_row("box", f"{household.box}, SSH port {household.ssh_port}")
-    facts.add_row("slot", f"{household.slot} ({household.tunnel_address} on {household.relay})")
-    facts.add_row("tunnel key", "collected" if household.tunnel_key else "not collected yet")
+    where = f" ({household.tunnel_address} on {household.relay})" if household.relay else ""
+    facts.add_row("slot", f"{household.slot}{where}")
+    if household.relay:
+        facts.add_row("tunnel key", _collected(household.tunnel_key))
     facts.add_row("domain", household.domain)
+    facts.add_row("certificate", household.issuer)
     facts.add_row("access", household.access)
+    if household.dynamic_dns:
+        facts.add_row("dynamic DNS", f"{household.dynamic_dns.server}, zone {household.dynamic_dns.zone}")
+        facts.add_row("DNS key", _collected(household.dns_key))
     facts.add_row("public port", str(household.public_port) if household.public_port else "none")
     facts.add_row("time zone", household.time_zone)
     facts.add_row("release", f"{cloud.release.product} {cloud.release.version}, PHP {cloud.release.php}")
@@ -136,6 +142,16 @@ def _last_day(key: PersonKey) -> str:
 
 def _page(page: RouterPage) -> str:
     return f"{page.name or page.address}:{page.port}"
+
+
+def _certificates(certificates: Certificates) -> str:
+    if certificates.issuer == "acme":
+        return f"acme, {certificates.directory}"
+    return f"{certificates.issuer}, {certificates.lifetime_days} days"
+
+
+def _collected(key: str | None) -> str:
+    return "collected" if key else "not collected yet"
 
 
 def _hours(window: Window) -> str:

@@ -83,6 +83,6 @@ def router(relay: RelayHost) -> None:
         activate=f"{MAPS_PROGRAM} apply",
         # A name that nobody has is not found; a relay's own households may all be asleep, and prove nothing.
         verify=f'test "$({_ASK} --header "Host: hearth.invalid" http://127.0.0.1/)" = 404 && '
-        f'test "$({_ASK} http://127.0.0.1:{render.METRICS_PORT}/metrics)" = 200 && {MAPS_PROGRAM} check',
+        f'test "$({_ASK} http://127.0.0.1:{layout.METRICS_PORT}/metrics)" = 200 && {MAPS_PROGRAM} check',
     )
     up_to_date(name="See that the running router has these households")

@@ -17,9 +17,6 @@ NETWORK = IPv4Network("127.10.0.0/16")
 """Where the households' tunnels end. An address outside would publish a service of the relay itself."""
 
 WEB_PORTS = (80, 443)
-METRICS_PORT = 8404
-"""Prometheus' exporter, on 127.0.0.1 alone."""
-
 HARD_STOP_AFTER = "6h"
 
 
@@ -64,7 +61,7 @@ def _through(relay: RelayHost) -> tuple[Household, ...]:
 def published(relay: RelayHost) -> tuple[Household, ...]:
     """The households that are reached through this relay. Raises ValueError, in one sentence, on what must not be."""
     through = _through(relay)
-    reserved = {*WEB_PORTS, METRICS_PORT, layout.HTTPS_TUNNEL_PORT, layout.SSH_TUNNEL_PORT}
+    reserved = {*WEB_PORTS, layout.METRICS_PORT, layout.HTTPS_TUNNEL_PORT, layout.SSH_TUNNEL_PORT}
     reserved |= {relay.relay.ssh_port, relay.relay.tunnel_port}
     for household in through:
         if household.relay != relay.name:
@@ -138,7 +135,7 @@ def config(relay: RelayHost, limits: Limits = LIMITS) -> str:
             hard_stop_after=HARD_STOP_AFTER,
             limits=limits,
             mark=mark,
-            metrics_port=METRICS_PORT,
+            metrics_port=layout.METRICS_PORT,
             ports=_household_ports(relay),
             to_the_household=to_the_household,
         )

@@ -124,10 +124,10 @@ def ssh_options(household: Household, relay: Relay) -> tuple[str, ...]:
         # Some home routers slow down what ssh marks as bulk traffic.
         "IPQoS": "none",
     }
-    forwards = (
-        (layout.HTTPS_TUNNEL_PORT, layout.HTTPS_TUNNEL_PORT),
-        (layout.SSH_TUNNEL_PORT, household.ssh_port),
-    )
+    # The operators' end has a port of its own on the box as well: ssh_port can then move without moving the tunnel.
+    forwards = [(layout.SSH_TUNNEL_PORT, layout.SSH_TUNNEL_PORT)]
+    if household.access == "relay":
+        forwards.insert(0, (layout.HTTPS_TUNNEL_PORT, layout.HTTPS_TUNNEL_PORT))
     return (
         # -y: in the background ssh would have no standard error left; its log goes to the journal.
         *("-f", "-N", "-T", "-y", "-F", "none"),
@@ -166,8 +166,8 @@ def unit(household: Household, relay: Relay) -> str:
 
 
 def has_tunnel(box: Box) -> bool:
-    """Whether the box shall open a tunnel now: its household wants one, and the relay's host keys are known."""
-    return box.household.access == "relay" and box.relay is not None and bool(box.relay.tunnel_host_keys)
+    """Whether the box shall open a tunnel now: its household has a relay, and the relay's host keys are known."""
+    return box.relay is not None and bool(box.relay.tunnel_host_keys)
 
 
 def services(box: Box) -> tuple[str, ...]:
@@ -186,8 +186,8 @@ def tunnel(box: Box) -> None:
     )
     household, relay = box.household, box.relay
     files: tuple[artefacts.File, ...] = ()
-    name = f"Open no tunnel: the household is reached otherwise ({household.access})"
-    if household.access == "relay" and relay is not None:
+    name = f"Open no tunnel: the household has no relay (access {household.access})"
+    if relay is not None:
         make_key(name="Make the tunnel's key on the box", comment=box.name)
         name = f"Open no tunnel yet: converge {relay.name}, then run `hearth collect {relay.name}`"
         if has_tunnel(box):

@@ -124,9 +124,11 @@ def household_account(households: Iterable[Household]) -> Account:
             KeyLine(
                 key=household.tunnel_key,
                 name=household.id,
-                listen=(
-                    f"{household.tunnel_address}:{layout.HTTPS_TUNNEL_PORT}",
-                    f"{household.tunnel_address}:{layout.SSH_TUNNEL_PORT}",
+                listen=tuple(
+                    f"{household.tunnel_address}:{port}"
+                    for port in (layout.HTTPS_TUNNEL_PORT, layout.SSH_TUNNEL_PORT)
+                    # Visitors come to some households directly; only the operator comes through their tunnel.
+                    if port == layout.SSH_TUNNEL_PORT or household.access == "relay"
                 ),
             )
             for household in households

@@ -50,10 +50,13 @@ def copy_of_the_example(folder: Path) -> Path:
 def lab_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inventory that the run's lab is up for: a copy, so that a test may write into it.
 
-    With $HEARTH_OWNCLOUD_TARBALL its boxes get the real release.
+    With $HEARTH_OWNCLOUD_TARBALL its boxes get the real release. Mueller's certificate comes from the operator here:
+    most tests need the box alone, and a certificate by ACME needs the relay too (test_acme.py).
     """
     folder = tmp_path_factory.mktemp("fleet")
     example = copy_of_the_example(folder / "inventory")
+    household = example / "households/mueller.yaml"
+    household.write_text(household.read_text().replace("issuer: acme", "issuer: operator"))
     return with_real_release(example, folder / "real", os.environ)
 
 

@@ -51,6 +51,7 @@ def test_two_keys_are_the_same_whatever_their_comments_say() -> None:
         "# No password stands here: the box makes its own",
         "display_name: Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamter",
         "passphrase_file: ~/.config/hearth/passphrase",
+        "dns_key: 512 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=",
         "upload_limit: 3000M",
         "domain: a-very-long-name-of-a-household-in-the-country.home.example",
     ],

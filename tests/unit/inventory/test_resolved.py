@@ -10,7 +10,7 @@ import pytest
 
 from hearth.inventory import groups, load_or_raise
 from hearth.inventory.faults import InventoryError
-from hearth.inventory.model import Household, PersonKey, Road, RouterPage, Window
+from hearth.inventory.model import DynamicDns, Household, PersonKey, Road, RouterPage, Window
 from tests.unit.inventory.corpus import GOOD
 
 MIB, GIB = 1024**2, 1024**3
@@ -149,6 +149,18 @@ def test_a_box_is_reached_through_its_relay_first_once_both_have_been_collected(
     assert fleet.relays[0].tunnel_host_keys == (BENCH_KEY,)
 
 
+def test_a_box_on_its_way_to_another_relay_is_still_found_through_the_old_one(fleet_folder: Path) -> None:
+    new = "  - name: relay1\n    address: relay1.home.example\n  - name: relay2\n    address: relay2.home.example\n"
+    _edit(fleet_folder, "fleet.yaml", "  - name: relay1\n    address: relay1.home.example\n", new)
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay2")
+    for host in ("relay1", "relay2", "box-mueller"):
+        _collect(fleet_folder, host)
+
+    through = [road.via for road in load_or_raise(fleet_folder).roads["box-mueller"] if road.via]
+
+    assert [road.address for road in through] == ["relay2.home.example", "relay1.home.example"]
+
+
 def test_a_machine_without_local_yaml_reaches_all_that_was_collected(fleet_folder: Path) -> None:
     (fleet_folder / "local.yaml").unlink()
     for host in ("box-schmidt", "relay1", "pi1"):
@@ -164,15 +176,56 @@ def test_a_machine_without_local_yaml_reaches_all_that_was_collected(fleet_folde
     }
 
 
-def test_a_household_that_is_reached_otherwise_has_no_road_and_no_key_at_the_relay(fleet_folder: Path) -> None:
-    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay1\naccess: forwarded")
+def test_a_household_without_a_relay_is_reached_at_its_domain_and_has_no_key_at_any_relay(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "access: forwarded")
+    before = load_or_raise(fleet_folder).roads["box-mueller"]
     _collect(fleet_folder, "relay1")
     _collect(fleet_folder, "box-mueller", tunnel_key=BENCH_KEY)
 
     fleet = load_or_raise(fleet_folder)
 
-    assert all(road.via is None for road in fleet.roads["box-mueller"])
-    assert fleet.households[0].tunnel_key is None, "or the relay would still let it in"
+    anna = Path("~/.ssh/anna_key").expanduser()
+    direct = Road("mueller.home.example", 2222, "anna", (OTHER_KEY,), anna)
+    assert fleet.roads["box-mueller"] == (direct, *before)
+    assert fleet.households[0].tunnel_key is None, "or a relay would still let it in"
+    assert fleet.boxes()[0].relay is None
+
+
+def test_visitors_may_come_directly_while_the_operator_comes_through_the_relay(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay1\naccess: upnp")
+    _collect(fleet_folder, "relay1")
+    _collect(fleet_folder, "box-mueller", tunnel_key=BENCH_KEY, dns_key=f"512 3 15 {'A' * 43}=")
+
+    fleet = load_or_raise(fleet_folder)
+
+    assert [road.via is not None for road in fleet.roads["box-mueller"]] == [True, False, False]
+    mueller = fleet.households[0]
+    assert (mueller.tunnel_key, mueller.dns_key) == (BENCH_KEY, f"512 3 15 {'A' * 43}=")
+
+
+def test_the_fleets_dns_server_is_for_direct_households_in_its_zone(fleet_folder: Path) -> None:
+    _edit(fleet_folder, "fleet.yaml", "releases:", "dynamic_dns: {server: ns1.home.example}\n\nreleases:")
+    assert _household(fleet_folder, "mueller").dynamic_dns is None, "its name leads to the relay"
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay1\naccess: upnp")
+    assert _household(fleet_folder, "mueller").dynamic_dns == DynamicDns("ns1.home.example", "home.example")
+    own = "own_domain: true\ndomain: cloud.mueller.example"
+    _edit(fleet_folder, "households/mueller.yaml", "domain: mueller.home.example", own)
+    assert _household(fleet_folder, "mueller").dynamic_dns is None, "another zone"
+    theirs = "dynamic_dns: {server: 192.0.2.53, zone: mueller.example, port: 5353}"
+    _edit(fleet_folder, "households/mueller.yaml", "access: upnp", f"access: upnp\n{theirs}")
+    assert _household(fleet_folder, "mueller").dynamic_dns == DynamicDns("192.0.2.53", "mueller.example", port=5353)
+
+
+def test_a_household_may_have_another_issuer_than_the_fleet(fleet_folder: Path) -> None:
+    acme = "contact: anna@home.example\n  root: authority/acme-root.pem"
+    _edit(fleet_folder, "fleet.yaml", "lifetime_days: 90", acme)
+    _edit(fleet_folder, "households/mueller.yaml", "relay: relay1", "relay: relay1\ncertificates: {issuer: acme}")
+
+    mueller, schmidt = (box.certificates for box in load_or_raise(fleet_folder).boxes())
+
+    assert (mueller.issuer, schmidt.issuer) == ("acme", "operator")
+    assert mueller.directory.startswith("https://acme-v02.api.letsencrypt.org/")
+    assert mueller.root == fleet_folder / "authority/acme-root.pem"
 
 
 def test_the_operator_is_the_fleets_first_when_local_yaml_names_none(fleet_folder: Path) -> None:

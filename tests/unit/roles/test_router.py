@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hearth.inventory.model import AccessKind, Certificates, Household, Relay, RelayHost
+from hearth.inventory.model import AccessKind, Household, Relay, RelayHost
 from roles import router
 from roles.router import render
 from roles.router.onhost import router_maps
@@ -28,7 +28,6 @@ def relay(*households: Household) -> RelayHost:
         authority=None,
         relay=Relay("relay1", "relay1.home.example", ssh_port=2222, tunnel_port=9212),
         households=households,
-        certificates=Certificates(),
     )
 
 

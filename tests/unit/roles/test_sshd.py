@@ -46,6 +46,13 @@ def test_a_relay_lets_operators_go_on_to_households_sshd_and_nowhere_else() -> N
     assert "permitopen *:10022" in sshd.effective_settings(2222, "*:10022")
 
 
+def test_a_boxs_tunnel_ends_on_the_loopback_whatever_the_public_port_is() -> None:
+    config = lines(sshd.config(2222, (ANNA,), user_ca=False, tunnel_port=10022))
+    listening = [line for line in config if line.startswith("ListenAddress")]
+    assert listening == ["ListenAddress 0.0.0.0", "ListenAddress [::]", "ListenAddress 127.0.0.1:10022"]
+    assert "listenaddress 127.0.0.1:10022" in sshd.effective_settings(2222, tunnel_port=10022)
+
+
 def test_on_a_box_forwarding_is_left_as_it_is() -> None:
     assert "Forwarding local" not in sshd.config(2222, (ANNA,), user_ca=False)
     assert not any(line.startswith("permitopen") for line in sshd.effective_settings(2222))

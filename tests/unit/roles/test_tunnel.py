@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -35,7 +36,7 @@ def test_the_tunnel_publishes_the_listener_and_sshd_at_the_households_address_an
     words = options()
     assert [words[place + 1] for place, word in enumerate(words) if word == "-R"] == [
         "127.10.0.17:10443:127.0.0.1:10443",
-        "127.10.0.17:10022:127.0.0.1:2222",
+        "127.10.0.17:10022:127.0.0.1:10022",
     ]
     assert not {"-L", "-D", "-w", "-A", "-X"} & set(words)
     assert words[-5:] == ("-p", "9212", "-l", "hearth-tunnel", "relay1.home.example")
@@ -101,13 +102,19 @@ def test_the_unit_is_fenced_in_and_depends_on_nothing_of_the_cloud() -> None:
     assert not re.search("apache|php|mariadb|redis", unit)
 
 
+def test_where_visitors_come_directly_the_tunnel_carries_the_operator_alone() -> None:
+    options = tunnel.ssh_options(replace(HOUSEHOLD, access="forwarded"), RELAY)
+    forwards = [word for option, word in itertools.pairwise(options) if option == "-R"]
+    assert forwards == ["127.10.0.17:10022:127.0.0.1:10022"]
+
+
 @pytest.mark.parametrize(
     ("box", "wanted"),
     [
         (replace(BOX, relay=RELAY), True),
         (replace(BOX, relay=replace(RELAY, tunnel_host_keys=())), False),
-        (replace(BOX, relay=RELAY, household=replace(HOUSEHOLD, access="upnp")), False),
-        (replace(BOX, relay=RELAY, household=replace(HOUSEHOLD, access="forwarded")), False),
+        (replace(BOX, relay=RELAY, household=replace(HOUSEHOLD, access="upnp")), True),
+        (replace(BOX, household=replace(HOUSEHOLD, access="forwarded", relay=None)), False),
     ],
 )
 def test_only_a_household_behind_a_collected_relay_opens_a_tunnel(box: Box, wanted: bool) -> None:
