@@ -3,13 +3,27 @@
 from pyinfra import host
 
 from hearth import artefacts, layout, packages, preflight, services
-from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
+from roles import (
+    apache,
+    base,
+    certs,
+    database,
+    dynamic_dns,
+    owncloud,
+    php,
+    router_port,
+    sshd,
+    tunnel,
+    updates,
+)
 
 box = host.data.get("box")
 
 if box is not None:
     cloud = box.household.owncloud
-    why_not = preflight.refusal(host.get_fact(preflight.MachineFact), releases=("13",), room_bytes=cloud.room)
+    why_not = certs.refusal(box) or preflight.refusal(
+        host.get_fact(preflight.MachineFact), releases=("13",), room_bytes=cloud.room
+    )
     if why_not:
         preflight.refuse(name=f"Refuse {box.name}", sentence=why_not)
     else:
@@ -19,6 +33,8 @@ if box is not None:
                 *base.PACKAGES,
                 *sshd.PACKAGES,
                 *tunnel.PACKAGES,
+                *router_port.packages(box.household),
+                *dynamic_dns.packages(box),
                 *updates.PACKAGES,
                 *php.packages(cloud.release.php),
                 *apache.PACKAGES,
@@ -30,11 +46,19 @@ if box is not None:
         artefacts.bootstrap()
         base.base(box)
         sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
-        tunnel.tunnel(box)
+        if box.relay is None:
+            # The router's ports are the operator's only road then: they are there before the tunnel goes.
+            router_port.router_port(box.household)
+            tunnel.tunnel(box)
+        else:
+            tunnel.tunnel(box)
+            router_port.router_port(box.household)
+        dynamic_dns.dynamic_dns(box)
         updates.updates(box.household.updates, key=box.household.id)
         php.php(cloud)
         certs.certs(box)
         apache.apache(box.household)
+        certs.issuance(box)
         database.database(box)
         owncloud.owncloud(box)
         services.running(
@@ -42,6 +66,9 @@ if box is not None:
             names=(
                 "ssh.service",
                 *tunnel.services(box),
+                *router_port.services(box.household),
+                *dynamic_dns.services(box),
+                *certs.services(box),
                 apache.PROXY_GUARD,
                 "apache2.service",
                 f"php{cloud.release.php}-fpm.service",
@@ -53,3 +80,6 @@ if box is not None:
                 "hearth-cloud-cron.timer",
             ),
         )
+        # Last: what a router or a DNS server refuses keeps nothing else from the box.
+        router_port.reachable(box.household)
+        dynamic_dns.published(box)

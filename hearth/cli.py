@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, collect, inventory, lab
+from hearth.commands import authority, collect, inventory, lab, zone
 
 app = typer.Typer(
     name="hearth",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("check")(inventory.check)
 app.command("show")(inventory.show)
 app.command("collect")(collect.collect)
+app.command("zone")(zone.zone)
 app.add_typer(lab.app, name="lab")
 app.add_typer(authority.app, name="ca")
 
