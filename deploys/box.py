@@ -3,7 +3,19 @@
 from pyinfra import host
 
 from hearth import beginning, layout, services
-from roles import apache, base, certs, database, owncloud, php, sshd, tunnel, updates
+from roles import (
+    apache,
+    base,
+    certs,
+    database,
+    dynamic_dns,
+    owncloud,
+    php,
+    router_port,
+    sshd,
+    tunnel,
+    updates,
+)
 
 box = host.data.get("box")
 cloud = box.household.owncloud if box else None
@@ -14,6 +26,8 @@ if box is not None and beginning.begun(
         *base.PACKAGES,
         *sshd.PACKAGES,
         *tunnel.PACKAGES,
+        *router_port.packages(box.household),
+        *dynamic_dns.packages(box),
         *updates.PACKAGES,
         *php.packages(cloud.release.php),
         *apache.PACKAGES,
@@ -22,14 +36,23 @@ if box is not None and beginning.begun(
         *owncloud.PACKAGES,
     ),
     room_bytes=cloud.room,
+    unready=certs.refusal(box),
 ):
     base.base(box)
     sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
-    tunnel.tunnel(box)
+    if box.relay is None:
+        # The router's ports are the operator's only road then: they are there before the tunnel goes.
+        router_port.router_port(box.household)
+        tunnel.tunnel(box)
+    else:
+        tunnel.tunnel(box)
+        router_port.router_port(box.household)
+    dynamic_dns.dynamic_dns(box)
     updates.updates(box.household.updates, key=box.household.id)
     php.php(cloud)
     certs.certs(box)
     apache.apache(box.household)
+    certs.issuance(box)
     database.database(box)
     owncloud.owncloud(box)
     services.running(
@@ -37,6 +60,9 @@ if box is not None and beginning.begun(
         names=(
             "ssh.service",
             *tunnel.services(box),
+            *router_port.services(box.household),
+            *dynamic_dns.services(box),
+            *certs.services(box),
             apache.PROXY_GUARD,
             "apache2.service",
             f"php{cloud.release.php}-fpm.service",
@@ -48,3 +74,6 @@ if box is not None and beginning.begun(
             "hearth-cloud-cron.timer",
         ),
     )
+    # Last: what a router or a DNS server refuses keeps nothing else from the box.
+    router_port.reachable(box.household)
+    dynamic_dns.published(box)

@@ -17,13 +17,15 @@ def begun(
     room_bytes: int,
     releases: tuple[str, ...] = ("13",),
     architectures: tuple[str, ...] = preflight.ARCHITECTURES,
+    unready: str | None = None,
 ) -> preflight.Machine | None:
     """Begin with a host: return what it is, or None when it has been refused and nothing more may be done.
 
-    ``names``: Debian's packages, all that the roles need. The rest is as ``preflight.refusal`` takes it.
+    ``names``: Debian's packages, all that the roles need. ``unready``: what is missing on the operator's side, in a
+    sentence. The rest is as ``preflight.refusal`` takes it.
     """
     found = host.get_fact(preflight.MachineFact)
-    why_not = preflight.refusal(found, releases=releases, room_bytes=room_bytes, architectures=architectures)
+    why_not = unready or preflight.refusal(found, releases=releases, room_bytes=room_bytes, architectures=architectures)
     if why_not:
         preflight.refuse(name=f"Refuse {machine.name}", sentence=why_not)
         return None

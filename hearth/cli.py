@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, collect, inventory, lab, support
+from hearth.commands import authority, collect, inventory, lab, support, zone
 
 app = typer.Typer(
     name="hearth",
@@ -16,6 +16,7 @@ app.command("check")(inventory.check)
 app.command("show")(inventory.show)
 app.command("collect")(collect.collect)
 app.command("support")(support.support)
+app.command("zone")(zone.zone)
 app.add_typer(lab.app, name="lab")
 app.add_typer(authority.app, name="ca")
 

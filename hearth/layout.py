@@ -61,3 +61,12 @@ TUNNEL_SESSIONS = f"{PROGRAMS}/tunnel-sessions"
 
 TUNNEL_HOST_KEY = "/etc/ssh/hearth-tunnel/ssh_host_ed25519_key"
 """The host key of the relay's (and the Pi's) tunnel sshd."""
+
+DNS_KEY_FOLDER = "/etc/hearth/dns"
+"""The keys with which a box signs its DNS updates: its own (SIG(0)), and the operator's ``tsig.key``, if any."""
+
+DNS_PUBLIC_KEY = f"{DNS_KEY_FOLDER}/key.pub"
+"""The public half of the box's own: the data of its KEY record."""
+
+ADDRESS_PATH = "/.well-known/hearth/address"
+"""The page of a relay (http) that answers with the asker's address."""
