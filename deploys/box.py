@@ -2,55 +2,80 @@
 
 from pyinfra import host
 
-from hearth import artefacts, layout, packages, preflight, services
-from roles import apache, base, certs, database, health, owncloud, php, sshd, tunnel, updates
+from hearth import beginning, layout, services
+from roles import (
+    apache,
+    base,
+    certs,
+    database,
+    dynamic_dns,
+    health,
+    owncloud,
+    php,
+    router_port,
+    sshd,
+    tunnel,
+    updates,
+)
 
 box = host.data.get("box")
+cloud = box.household.owncloud if box else None
 
-if box is not None:
-    cloud = box.household.owncloud
-    why_not = preflight.refusal(host.get_fact(preflight.MachineFact), releases=("13",), room_bytes=cloud.room)
-    if why_not:
-        preflight.refuse(name=f"Refuse {box.name}", sentence=why_not)
-    else:
-        packages.installed(
-            name="Install the packages",
-            names=(
-                *base.PACKAGES,
-                *sshd.PACKAGES,
-                *tunnel.PACKAGES,
-                *updates.PACKAGES,
-                *php.packages(cloud.release.php),
-                *apache.PACKAGES,
-                *certs.PACKAGES,
-                *database.PACKAGES,
-                *owncloud.PACKAGES,
-                *health.PACKAGES,
-            ),
-        )
-        artefacts.bootstrap()
-        base.base(box)
-        sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
+if box is not None and beginning.begun(
+    box,
+    (
+        *base.PACKAGES,
+        *sshd.PACKAGES,
+        *tunnel.PACKAGES,
+        *router_port.packages(box.household),
+        *dynamic_dns.packages(box),
+        *updates.PACKAGES,
+        *php.packages(cloud.release.php),
+        *apache.PACKAGES,
+        *certs.PACKAGES,
+        *database.PACKAGES,
+        *owncloud.PACKAGES,
+        *health.PACKAGES,
+    ),
+    room_bytes=cloud.room,
+    unready=certs.refusal(box),
+):
+    base.base(box)
+    sshd.sshd(box, tunnel_port=layout.SSH_TUNNEL_PORT)
+    if box.relay is None:
+        # The router's ports are the operator's only road then: they are there before the tunnel goes.
+        router_port.router_port(box.household)
         tunnel.tunnel(box)
-        updates.updates(box.household.updates, key=box.household.id)
-        php.php(cloud)
-        certs.certs(box)
-        apache.apache(box.household)
-        database.database(box)
-        owncloud.owncloud(box)
-        units = (
-            "ssh.service",
-            *tunnel.services(box),
-            apache.PROXY_GUARD,
-            "apache2.service",
-            f"php{cloud.release.php}-fpm.service",
-            "mariadb.service",
-            "redis-server.service",
-            "systemd-timesyncd.service",
-            "apt-daily.timer",
-            "apt-daily-upgrade.timer",
-            "hearth-cloud-cron.timer",
-            health.TIMER,
-        )
-        health.health(health.of_box(box, units, tunnel.UNIT if tunnel.has_tunnel(box) else None))
-        services.running(name="See that every service runs", names=units)
+    else:
+        tunnel.tunnel(box)
+        router_port.router_port(box.household)
+    dynamic_dns.dynamic_dns(box)
+    updates.updates(box.household.updates, key=box.household.id)
+    php.php(cloud)
+    certs.certs(box)
+    apache.apache(box.household)
+    certs.issuance(box)
+    database.database(box)
+    owncloud.owncloud(box)
+    units = (
+        "ssh.service",
+        *tunnel.services(box),
+        *router_port.services(box.household),
+        *dynamic_dns.services(box),
+        *certs.services(box),
+        apache.PROXY_GUARD,
+        "apache2.service",
+        f"php{cloud.release.php}-fpm.service",
+        "mariadb.service",
+        "redis-server.service",
+        "systemd-timesyncd.service",
+        "apt-daily.timer",
+        "apt-daily-upgrade.timer",
+        "hearth-cloud-cron.timer",
+        health.TIMER,
+    )
+    health.health(health.of_box(box, units, tunnel.UNIT if tunnel.has_tunnel(box) else None))
+    services.running(name="See that every service runs", names=units)
+    # Last: what a router or a DNS server refuses keeps nothing else from the box.
+    router_port.reachable(box.household)
+    dynamic_dns.published(box)

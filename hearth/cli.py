@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, collect, converge, inventory, lab, status
+from hearth.commands import authority, collect, converge, inventory, lab, status, support, zone
 
 app = typer.Typer(
     name="hearth",
@@ -17,6 +17,8 @@ app.command("show")(inventory.show)
 app.command("collect")(collect.collect)
 app.command("status")(status.status)
 app.command("converge")(converge.converge)
+app.command("support")(support.support)
+app.command("zone")(zone.zone)
 app.add_typer(lab.app, name="lab")
 app.add_typer(authority.app, name="ca")
 

@@ -1,14 +1,14 @@
 """What hosts tell about themselves: read over any pinned road, written to ``collected/HOST.yaml`` of the inventory.
 
-A box tells the public half of its tunnel's key, a relay or Pi the keys of its tunnel server, each the host keys that
-its sshd shows. All of it is public. A host key that was pinned is not replaced unless that is asked for.
+A box tells the public halves of its tunnel's key and of its key for DNS updates, a relay or Pi the keys of its tunnel
+server, each the host keys that its sshd shows. All of it is public. A host key that was pinned is not replaced unless
+that is asked for.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,22 @@ from pyinfra.api.exceptions import ConnectError
 from hearth import layout
 from hearth.connector import Session
 from hearth.inventory.collected import Collected
-from hearth.inventory.keys import blob, key_fault
+from hearth.inventory.keys import fingerprint, key_fault
 from hearth.inventory.model import Box, Host
 from hearth.login import first_open
 
 TIMEOUT_S = 20.0
 # Only keys that sshd shows may be pinned: others may lie about in /etc/ssh.
 _HOST_KEYS = "sshd -T 2>/dev/null | sed -n 's/^hostkey //p' | while read -r key; do sed 's/^/host /' \"$key.pub\"; done"
-_BOX = f"{_HOST_KEYS}; test -e {layout.TUNNEL_KEY}.pub && sed 's/^/tunnel /' {layout.TUNNEL_KEY}.pub; true"
+_BOX = (
+    f"{_HOST_KEYS}; test -e {layout.TUNNEL_KEY}.pub && sed 's/^/tunnel /' {layout.TUNNEL_KEY}.pub; "
+    f"test -e {layout.DNS_PUBLIC_KEY} && sed 's/^/dns /' {layout.DNS_PUBLIC_KEY}; true"
+)
 _SERVER = (
     f"{_HOST_KEYS}; test -e {layout.TUNNEL_HOST_KEY}.pub && sed 's/^/tunnel-host /' {layout.TUNNEL_HOST_KEY}.pub; true"
 )
+# Of a host's key (512), for DNSSEC's protocol (3), Ed25519 (15): RFC 2535, 3.1; RFC 8080.
+_DNS_KEY = re.compile(r"512 3 15 [A-Za-z0-9+/]{43}=")
 
 
 class CollectError(Exception):
@@ -77,19 +82,22 @@ def asked(host: Host) -> Collected:
 
 
 def parse(lines: Iterable[str]) -> Collected:
-    """Given lines ``host|tunnel|tunnel-host KEY``, return what they tell; raise CollectError when a key is none."""
-    found: dict[str, list[str]] = {"host": [], "tunnel": [], "tunnel-host": []}
+    """Given lines ``host|tunnel|tunnel-host|dns KEY``, return what they tell; raise CollectError when a key is none."""
+    found: dict[str, list[str]] = {"host": [], "tunnel": [], "tunnel-host": [], "dns": []}
     for line in lines:
         kind, _, key = line.partition(" ")
-        plain = " ".join(key.split()[:2])
-        fault = key_fault(plain, of_host=kind != "tunnel")
+        if kind == "dns":
+            plain, fault = key, None if _DNS_KEY.fullmatch(key) else "no data of a KEY record"
+        else:
+            plain = " ".join(key.split()[:2])
+            fault = key_fault(plain, of_host=kind != "tunnel")
         if kind not in found or fault:
             raise CollectError(f"its answer cannot be used ({fault or 'another line than a key'}): {line[:60]!r}")
         found[kind].append(plain)
     if not found["host"]:
         raise CollectError("its sshd tells no host key: is OpenSSH's server installed?")
-    tunnel = found["tunnel"][0] if found["tunnel"] else None
-    return Collected(tuple(sorted(found["host"])), tunnel, tuple(sorted(found["tunnel-host"])))
+    tunnel, dns = (found[kind][0] if found[kind] else None for kind in ("tunnel", "dns"))
+    return Collected(tuple(sorted(found["host"])), tunnel, tuple(sorted(found["tunnel-host"])), dns)
 
 
 def read(file: Path) -> Collected:
@@ -98,7 +106,12 @@ def read(file: Path) -> Collected:
         data = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         return Collected()
-    return Collected(tuple(data["host_keys"]), data.get("tunnel_key"), tuple(data.get("tunnel_host_keys", ())))
+    return Collected(
+        tuple(data["host_keys"]),
+        data.get("tunnel_key"),
+        tuple(data.get("tunnel_host_keys", ())),
+        data.get("dns_key"),
+    )
 
 
 def refuse_other_keys(old: Collected, new: Collected) -> None:
@@ -121,6 +134,7 @@ def differences(old: Collected, new: Collected) -> tuple[str, ...]:
         ("host keys", old.host_keys, new.host_keys),
         ("tunnel key", _tuple(old.tunnel_key), _tuple(new.tunnel_key)),
         ("tunnel host keys", old.tunnel_host_keys, new.tunnel_host_keys),
+        ("DNS key", _tuple(old.dns_key), _tuple(new.dns_key)),
     )
     found = []
     for what, before, now in pairs:
@@ -134,11 +148,9 @@ def differences(old: Collected, new: Collected) -> tuple[str, ...]:
 
 
 def fingerprints(keys: Iterable[str]) -> str:
-    """The keys' fingerprints as ``ssh-keygen -l`` shows them."""
-    return ", ".join(
-        "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(blob(key))).digest()).decode().rstrip("=")
-        for key in keys
-    )
+    """The keys' fingerprints: SSH's as ``ssh-keygen -l`` shows them, and in the same way of a KEY record's key."""
+    # What is collected has no comment: the last two words are what kind of key it is, and the key.
+    return ", ".join(fingerprint(" ".join(key.split()[-2:])) for key in keys)
 
 
 def rendered(host: str, told: Collected) -> str:
@@ -148,6 +160,8 @@ def rendered(host: str, told: Collected) -> str:
         data["tunnel_key"] = told.tunnel_key
     if told.tunnel_host_keys:
         data["tunnel_host_keys"] = list(told.tunnel_host_keys)
+    if told.dns_key:
+        data["dns_key"] = told.dns_key
     head = f"# Written by `hearth collect {host}`: what this host tells about itself. Do not edit; collect it again.\n"
     return head + yaml.safe_dump(data, sort_keys=False, width=10_000)
 

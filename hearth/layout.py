@@ -47,6 +47,18 @@ TUNNEL_KEY = "/etc/hearth/tunnel/key"
 TUNNEL_USER = "hearth-tunnel"
 """The box's account whose unit opens the tunnel; and the relay's account where all households' tunnels end."""
 
+SCREEN_USER = "screen"
+"""The support Pi's account of the people whose screens are helped: each key binds one port of the Pi's loopback."""
+
+VIEWER_USER = "viewer"
+"""The support Pi's account of those who help: each key reaches the ports of the screens that name its owner."""
+
+SOCKS_USER = "socks"
+"""The support Pi's account for the pages of its routers."""
+
+TUNNEL_SESSIONS = f"{PROGRAMS}/tunnel-sessions"
+"""On a relay or Pi: ``list`` prints a JSON object for each live tunnel, with person, kind, since, from and port."""
+
 TUNNEL_HOST_KEY = "/etc/ssh/hearth-tunnel/ssh_host_ed25519_key"
 """The host key of the relay's (and the Pi's) tunnel sshd."""
 
@@ -56,3 +68,12 @@ HEALTH = f"{PROGRAMS}/health"
 HEALTH_FOLDER = "/run/hearth-health"
 HEALTH_VERDICT = f"{HEALTH_FOLDER}/verdict.json"
 """The last verdict, at most some minutes old: in memory, since a full disk is one of the things that it tells of."""
+
+DNS_KEY_FOLDER = "/etc/hearth/dns"
+"""The keys with which a box signs its DNS updates: its own (SIG(0)), and the operator's ``tsig.key``, if any."""
+
+DNS_PUBLIC_KEY = f"{DNS_KEY_FOLDER}/key.pub"
+"""The public half of the box's own: the data of its KEY record."""
+
+ADDRESS_PATH = "/.well-known/hearth/address"
+"""The page of a relay (http) that answers with the asker's address."""

@@ -15,6 +15,8 @@ from pyinfra.api.state import State
 from typing_extensions import override
 
 ARCHITECTURES = ("amd64", "arm64")
+# Where nothing but Debian's own packages is installed, a small old board will do too.
+WITH_SMALL_BOARDS = (*ARCHITECTURES, "armhf")
 MIB = 1 << 20
 
 
@@ -67,11 +69,14 @@ class MachineFact(FactBase[Machine]):
             raise FactProcessError(f"the host's description cannot be read: {fault}") from fault
 
 
-def refusal(machine: Machine, releases: tuple[str, ...], room_bytes: int) -> str | None:
+def refusal(
+    machine: Machine, releases: tuple[str, ...], room_bytes: int, architectures: tuple[str, ...] = ARCHITECTURES
+) -> str | None:
     """Why this machine cannot be converged, in one sentence that says what to do, or None.
 
     + releases: the Debian releases that will do
     + room_bytes: the free space that the host must have
+    + architectures: those that will do, in Debian's words
     """
     wanted = " or ".join(f"Debian {release}" for release in releases)
     if machine.system not in ("debian", "raspbian") or machine.release not in releases:
@@ -79,8 +84,8 @@ def refusal(machine: Machine, releases: tuple[str, ...], room_bytes: int) -> str
         return f"it runs {is_one}, and this kind of host needs {wanted}: install that first"
     if not machine.systemd:
         return "systemd does not run as its first process: boot it as a machine of its own"
-    if machine.architecture not in ARCHITECTURES:
-        return f"its architecture is {machine.architecture}, and hearth knows {' and '.join(ARCHITECTURES)}"
+    if machine.architecture not in architectures:
+        return f"its architecture is {machine.architecture}, and hearth knows {' and '.join(architectures)}"
     if machine.free_bytes < room_bytes and not machine.converged:
         return (
             f"only {machine.free_bytes // MIB} MiB are free on its disk and the inventory asks for "

@@ -15,10 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hearth.lab import progress, releases
+from hearth.lab import acme, progress, releases
 from hearth.lab.hosts import CLEAN_ENVIRONMENT
-from hearth.lab.lab import DEFAULT_NAME, Lab
+from hearth.lab.lab import Lab
 from hearth.lab.process import LabError, require_machine
+from hearth.lab.surroundings import DEFAULT_NAME
+from hearth.lab.topology import NAME_SERVER_NAME
 
 app = typer.Typer(help="Start the fleet's hosts as real Debian systems on this machine.", no_args_is_help=True)
 
@@ -88,7 +90,8 @@ def status(
     with _sentences():
         found = Lab(name).status()
         if form is Format.json:
-            report = {"name": name, "releases": releases.URL, "hosts": [asdict(host) for host in found]}
+            servers = {"releases": releases.URL, "acme": acme.DIRECTORY, "name_server": NAME_SERVER_NAME}
+            report = {"name": name, **servers, "hosts": [asdict(host) for host in found]}
             typer.echo(json.dumps(report, indent=2))
             return
         if not found:

@@ -81,7 +81,7 @@ def _client(scheduler: str) -> Any:
     except ImportError as fault:
         raise SchedulerError("--scheduler needs Dask: pip install 'hearth[dask]'") from fault
     try:
-        return Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+        return Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, RuntimeError) as fault:
         raise SchedulerError(f"the scheduler {scheduler} cannot be reached: {fault}") from fault
 

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from hearth.inventory.collected import Collected, collected_of
-from hearth.inventory.defaults import SSH_PORT, TUNNEL_PORT, issuer_of, lies_in, setting, stated, zone_of
+from hearth.inventory.defaults import (
+    SOCKS_PORT,
+    SSH_PORT,
+    TUNNEL_PORT,
+    issuer_of,
+    lies_in,
+    setting,
+    stated,
+    zone_of,
+)
 from hearth.inventory.documents import Document, Documents
 from hearth.inventory.model import (
     AccessKind,
@@ -22,9 +31,11 @@ from hearth.inventory.model import (
     Issuer,
     Operator,
     OwnCloud,
+    PersonKey,
     Relay,
     Release,
     Retired,
+    RouterPage,
     Screen,
     SupportPi,
     Updates,
@@ -41,7 +52,7 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
     operators = tuple(Operator(each["name"], tuple(each.get("keys", ()))) for each in data["operators"])
     told = collected_of(documents)
     relays = tuple(Relay(**_tunnel_server(each, ssh_port, told)) for each in data.get("relays", ()))
-    pis = tuple(SupportPi(**_tunnel_server(each, ssh_port, told)) for each in data.get("pis", ()))
+    pis = tuple(_pi(each, ssh_port, told) for each in data.get("pis", ()))
     releases = tuple(_release(each) for each in data["releases"])
     households = tuple(_household(documents.fleet, each, releases, pis, told) for each in documents.households)
     return Fleet(
@@ -50,7 +61,7 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
         time_zone=data["time_zone"],
         folder=documents.folder,
         operators=operators,
-        helpers=tuple(Helper(each["name"], tuple(each["keys"])) for each in data.get("helpers", ())),
+        helpers=tuple(_helper(each) for each in data.get("helpers", ())),
         relays=relays,
         pis=pis,
         certificates=_certificates(data.get("certificates", {}), documents.folder),
@@ -72,6 +83,24 @@ def _tunnel_server(data: dict[str, Any], ssh_port: int, told: dict[str, Collecte
         "tunnel_port": data.get("tunnel_port", TUNNEL_PORT),
         "tunnel_host_keys": told.get(data["name"], Collected()).tunnel_host_keys,
     }
+
+
+def _pi(data: dict[str, Any], ssh_port: int, told: dict[str, Collected]) -> SupportPi:
+    return SupportPi(
+        **_tunnel_server(data, ssh_port, told),
+        socks_port=data.get("socks_port", SOCKS_PORT),
+        routers=tuple(RouterPage(**each) for each in data.get("routers", ())),
+    )
+
+
+def _helper(data: dict[str, Any]) -> Helper:
+    return Helper(data["name"], tuple(_person_key(each) for each in data["keys"]), tuple(data.get("socks", ())))
+
+
+def _person_key(data: str | dict[str, str]) -> PersonKey:
+    if isinstance(data, str):
+        return PersonKey(data)
+    return PersonKey(data["key"], date.fromisoformat(data["until"]) if "until" in data else None)
 
 
 def _release(data: dict[str, Any]) -> Release:
@@ -112,7 +141,7 @@ def _household(
             max_age_days=setting(fleet, document, "backup.max_age_days", int),
         ),
         screens=tuple(
-            Screen(each["name"], each["port"], each["key"], tuple(each.get("helpers", ())))
+            Screen(each["name"], each["port"], _person_key(each["key"]), tuple(each.get("helpers", ())))
             for each in support.get("screens", ())
         ),
         pi=support.get("pi", pis[0].name if pis else None),

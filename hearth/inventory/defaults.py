@@ -23,6 +23,7 @@ BUILT_IN: dict[str, str | int | bool] = {
 }
 SSH_PORT = 22
 TUNNEL_PORT = 9212
+SOCKS_PORT = 22999
 
 
 def stated(fleet: Document, household: Document, path: str, kind: type[T]) -> Found[T] | None:
@@ -70,3 +71,9 @@ def ports_of(fleet: Document, host: dict[str, object]) -> tuple[int, int]:
     """The SSH port and the tunnel port of a relay or Pi (its mapping in fleet.yaml)."""
     tunnel = host.get("tunnel_port", TUNNEL_PORT)
     return ssh_port_of(fleet, host), tunnel if isinstance(tunnel, int) else TUNNEL_PORT
+
+
+def pi_ports_of(fleet: Document, pi: dict[str, object]) -> tuple[int, int, int]:
+    """The SSH port, the tunnel port and the SOCKS port of a Pi (its mapping in fleet.yaml)."""
+    socks = pi.get("socks_port", SOCKS_PORT)
+    return *ports_of(fleet, pi), socks if isinstance(socks, int) else SOCKS_PORT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
@@ -20,6 +22,12 @@ _WANTED = f"use an ed25519 key (ssh-keygen -t ed25519) or RSA of at least {RSA_B
 def blob(key: str) -> str:
     """The base64 part of a public key line: what makes two keys the same, whatever their comments say."""
     return key.split()[1]
+
+
+def fingerprint(key: str) -> str:
+    """The fingerprint of a public key line, as ``ssh-keygen -l`` shows it."""
+    digest = hashlib.sha256(base64.b64decode(blob(key))).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 @lru_cache(maxsize=65536)

@@ -137,12 +137,23 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class PersonKey:
+    """The OpenSSH public key with which a person opens tunnels at a support Pi.
+
+    ``until``: the last day on which it opens any, in the fleet's time zone; None means that it has no end.
+    """
+
+    key: str
+    until: date | None = None
+
+
+@dataclass(frozen=True)
 class Screen:
     """A person in the household whose screen may be helped: the port on the support Pi, its key, who helps."""
 
     name: str
     port: int
-    key: str
+    key: PersonKey
     helpers: tuple[str, ...] = ()
 
 
@@ -187,10 +198,14 @@ class Household:
 
 @dataclass(frozen=True)
 class Helper:
-    """A person who may look at the screens that name it."""
+    """A person who may look at the screens that name it.
+
+    ``socks``: the support Pis whose router pages they may open, by name.
+    """
 
     name: str
-    keys: tuple[str, ...]
+    keys: tuple[PersonKey, ...]
+    socks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,14 +224,28 @@ class Relay:
 
 
 @dataclass(frozen=True)
+class RouterPage:
+    """A router's page in a Pi's home network: an IP ``address`` and a port, and the ``name`` that browsers ask for."""
+
+    address: str
+    port: int = 80
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class SupportPi:
-    """A support Pi: where screens and helpers meet. ``tunnel_port`` and ``tunnel_host_keys`` are as a relay's."""
+    """A support Pi: where screens and helpers meet. ``tunnel_port`` and ``tunnel_host_keys`` are as a relay's.
+
+    ``socks_port``: a second port of the same tunnel server. ``routers``: all that helpers may reach by SOCKS.
+    """
 
     name: str
     address: str
     ssh_port: int
     tunnel_port: int
     tunnel_host_keys: tuple[str, ...] = ()
+    socks_port: int = 22999
+    routers: tuple[RouterPage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from hearth.inventory.access import access_faults, certificate_faults, root_faults
-from hearth.inventory.defaults import ports_of, setting, stated
+from hearth.inventory.defaults import pi_ports_of, ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.retired import retired_faults
 from hearth.inventory.sizes import format_size, parse_size
+from hearth.inventory.support import support_faults
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
 from hearth.inventory.values import TUNNELS_PORTS, value_faults
 from hearth.layout import METRICS_PORT
@@ -25,6 +26,7 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
     yield from value_faults(documents)
     yield from retired_faults(documents)
     yield from _public_ports(documents)
+    yield from support_faults(documents)
     yield from root_faults(documents.fleet)
     for household in documents.households:
         yield from _file_name(household)
@@ -130,7 +132,7 @@ def _product(fleet: Document, household: Document) -> Iterator[Fault]:
 
 
 def _screen_ports(fleet: Document, household: Document) -> Iterator[Fault]:
-    own = {port for pi in find(fleet, "pis.*", MarkedDict) for port in ports_of(fleet, pi.value)}
+    own = {port for pi in find(fleet, "pis.*", MarkedDict) for port in pi_ports_of(fleet, pi.value)}
     for found in find(household, "support.screens.*.port", int):
         if found.value in own:
             yield found.fault(f"the port {found.value} is the support Pi's own; choose another one for the screen")

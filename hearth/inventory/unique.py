@@ -10,7 +10,8 @@ from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import blob, key_fault
 
 T = TypeVar("T", bound=Hashable)
-KEY_PATHS = ("operators.*.keys.*", "helpers.*.keys.*")
+KEY_PATHS = ("operators.*.keys.*", "helpers.*.keys.*", "helpers.*.keys.*.key")
+SCREEN_KEY_PATHS = ("support.screens.*.key", "support.screens.*.key.key")
 SLOT_MAXIMUM = 65534
 
 
@@ -102,9 +103,10 @@ def _good_keys(documents: Documents) -> Iterator[Found[str]]:
         for found in find(documents.fleet, path, str):
             if key_fault(found.value) is None:
                 yield found
-    for found in _all(documents.households, "support.screens.*.key", str):
-        if key_fault(found.value) is None:
-            yield found
+    for path in SCREEN_KEY_PATHS:
+        for found in _all(documents.households, path, str):
+            if key_fault(found.value) is None:
+                yield found
 
 
 def _tunnel_keys(documents: Documents) -> Iterator[Found[str]]:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from hearth.inventory.defaults import TUNNEL_PORT, ports_of
+from hearth.inventory.defaults import SOCKS_PORT, TUNNEL_PORT, ports_of
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.times import parse_window, time_zone_fault
-from hearth.inventory.unique import KEY_PATHS
+from hearth.inventory.unique import KEY_PATHS, SCREEN_KEY_PATHS
 from hearth.layout import HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT
 
 # PHP of ownCloud 11: at least 8.3, below 8.6 (its own lib/base.php and composer.json).
@@ -73,6 +73,8 @@ def _hosts(fleet: Document) -> Iterator[Fault]:
     for path in ("ssh_port", "relays.*.ssh_port", "pis.*.ssh_port"):
         for port in find(fleet, path, int):
             yield from _free_ports(port)
+    for port in find(fleet, "pis.*.socks_port", int):
+        yield from _free_ports(port, "SOCKS", SOCKS_PORT)
     for group, kind in (("relays", "relay"), ("pis", "Pi")):
         for port in find(fleet, f"{group}.*.tunnel_port", int):
             yield from _free_ports(port, "tunnels", TUNNEL_PORT)
@@ -95,7 +97,7 @@ def address_faults(found: Found[str]) -> Iterator[Fault]:
 def _keys(documents: Documents) -> Iterator[Fault]:
     founds = [found for path in KEY_PATHS for found in find(documents.fleet, path, str)]
     for household in documents.households:
-        founds += find(household, "support.screens.*.key", str)
+        founds += [found for path in SCREEN_KEY_PATHS for found in find(household, path, str)]
     for found in founds:
         sentence = key_fault(found.value)
         if sentence:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hearth.inventory.model import Certificates, Fleet, Household, Window
+from hearth.inventory.model import Certificates, Fleet, Helper, Household, PersonKey, RouterPage, Window
 from hearth.inventory.sizes import format_size
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, date):
-        return value.isoformat()
     if isinstance(value, time):
         return value.strftime("%H:%M")
+    if isinstance(value, date):
+        return value.isoformat()
     return str(value) if isinstance(value, Path) else value
 
 
@@ -49,7 +49,7 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
     facts.add_row("zone", fleet.zone)
     facts.add_row("time zone", fleet.time_zone)
     facts.add_row("operators", _listed(operator.name for operator in fleet.operators))
-    facts.add_row("helpers", _listed(helper.name for helper in fleet.helpers))
+    facts.add_row("helpers", _listed(_helper(helper) for helper in fleet.helpers))
     facts.add_row("certificates", _certificates(fleet.certificates))
     facts.add_row("authority", str(fleet.authority.tls_ca) if fleet.authority else "not made yet")
     facts.add_row("releases", _listed(f"{release.product} {release.version}" for release in fleet.releases))
@@ -61,7 +61,8 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
             f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}, tunnel port {relay.tunnel_port}"
         )
     for pi in fleet.pis:
-        facts.add_row(f"Pi {pi.name}", f"{pi.address}, SSH port {pi.ssh_port}, tunnel port {pi.tunnel_port}")
+        ports = f"SSH port {pi.ssh_port}, tunnel ports {pi.tunnel_port} and {pi.socks_port}"
+        facts.add_row(f"Pi {pi.name}", f"{pi.address}, {ports}, router pages: {_listed(map(_page, pi.routers))}")
     yield facts
     table = _table("Households", "household", "slot", "domain", "relay", "updates", "screens")
     for each in fleet.households:
@@ -111,9 +112,9 @@ def household_tables(household: Household) -> Iterator[Table]:
         users.add_row(user.name, user.display_name, "yes" if user.admin else "")
     yield users
     if household.screens:
-        screens = _table(f"Screens on {household.pi}", "name", "port", "helpers")
+        screens = _table(f"Screens on {household.pi}", "name", "port", "key", "helpers")
         for screen in household.screens:
-            screens.add_row(screen.name, str(screen.port), _listed(screen.helpers))
+            screens.add_row(screen.name, str(screen.port), _last_day(screen.key), _listed(screen.helpers))
         yield screens
 
 
@@ -132,6 +133,20 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def _helper(helper: Helper) -> str:
+    ends = sorted(_last_day(key) for key in helper.keys if key.until)
+    more = [*ends[:1], *(f"SOCKS on {pi}" for pi in helper.socks)]
+    return f"{helper.name} ({', '.join(more)})" if more else helper.name
+
+
+def _last_day(key: PersonKey) -> str:
+    return f"until {key.until}" if key.until else "without end"
+
+
+def _page(page: RouterPage) -> str:
+    return f"{page.name or page.address}:{page.port}"
+
+
 def _certificates(certificates: Certificates) -> str:
     if certificates.issuer == "acme":
         return f"acme, {certificates.directory}"
@@ -146,5 +161,5 @@ def _hours(window: Window) -> str:
     return f"{window.start:%H:%M}-{window.end:%H:%M}"
 
 
-def _listed(words: Iterator[str] | tuple[str, ...]) -> str:
+def _listed(words: Iterable[str]) -> str:
     return ", ".join(words) or "none"

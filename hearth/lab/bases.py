@@ -1,7 +1,7 @@
-"""Debian root file systems, built once with mmdebstrap and cached: the read-only floor of every host.
+"""Debian root file systems, built once with mmdebstrap and cached: the read-only floor of every host and daemon.
 
-They hold what Debian's installer leaves on a bare server with an SSH server, and nothing that hearth wants: a role
-that needs a package has to install it.
+Those of hosts hold what Debian's installer leaves on a bare server with an SSH server, and nothing that hearth wants: a
+role that needs a package has to install it. That of the lab's daemons (``services``) boots nothing: it holds programs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,25 @@ SUITES: tuple[Suite, ...] = get_args(Suite)
 
 CACHE = Path("/var/cache/hearth-lab")
 OLDEST = timedelta(days=14)
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "ca-certificates", "netbase", "sudo")
+HOST = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "ca-certificates", "netbase", "sudo")
+SERVICES = "services"
+"""The base of the lab's daemons."""
+
+# What each base is made of: a Debian release, and packages beside its essential ones.
+RECIPES: dict[str, tuple[Suite, tuple[str, ...]]] = {
+    **{suite: (suite, HOST) for suite in SUITES},
+    SERVICES: ("trixie", ("bind9", "bind9-dnsutils", "miniupnpd-nftables", "netbase", "pebble")),
+}
 STAMP = "%Y%m%dT%H%M%SZ"
 
 # What identifies one machine, so no two hosts may have it from the base.
-ONE_MACHINE_ONLY = ("etc/ssh/ssh_host_*", "etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id")
+ONE_MACHINE_ONLY = (
+    "etc/ssh/ssh_host_*",
+    "etc/bind/rndc.key",
+    "etc/hostname",
+    "etc/resolv.conf",
+    "var/lib/dbus/machine-id",
+)
 
 
 def check_suite(suite: str) -> Suite:
@@ -37,9 +51,9 @@ def check_suite(suite: str) -> Suite:
     raise LabError(f"There is no base for {suite!r}: take one of {', '.join(SUITES)}.")
 
 
-def newest(suite: Suite, cache: Path = CACHE) -> Path | None:
-    """The newest finished base of a suite, of whatever age."""
-    return max(cache.glob(f"{suite}-*"), default=None)
+def newest(name: str, cache: Path = CACHE) -> Path | None:
+    """The newest finished base of a name, of whatever age."""
+    return max(cache.glob(f"{name}-*"), default=None)
 
 
 def is_fresh(base: Path, now: datetime) -> bool:
@@ -51,35 +65,35 @@ def is_fresh(base: Path, now: datetime) -> bool:
     return now - built < OLDEST
 
 
-def ensure(suite: Suite, *, rebuild: bool, in_use: Collection[str], cache: Path = CACHE) -> Path:
-    """Return a fresh base of ``suite``, building it if there is none or ``rebuild``.
+def ensure(name: str, *, rebuild: bool, in_use: Collection[str] | None, cache: Path = CACHE) -> Path:
+    """Return a fresh base, that of a suite or ``SERVICES``, building it if there is none or ``rebuild``.
 
     Two labs that want one at the same time wait for each other. A base appears under its name only when it is whole.
-    Older ones are removed, except those ``in_use`` (paths). Raises ``LabError`` when the build fails.
+    Older ones are removed, except those ``in_use`` (paths; None: all may be). Raises ``LabError`` when the build fails.
     """
     with locked(".bases"):
-        found = newest(suite, cache)
+        found = newest(name, cache)
         if found and is_fresh(found, datetime.now(UTC)) and not rebuild:
             return found
-        for leftover in cache.glob(f".building-{suite}*"):
+        for leftover in cache.glob(f".building-{name}*"):
             shutil.rmtree(leftover)
-        building = cache / f".building-{suite}"
-        _build(suite, building)
-        while (base := cache / f"{suite}-{datetime.now(UTC):{STAMP}}").exists():
+        building = cache / f".building-{name}"
+        _build(*RECIPES[name], building)
+        while (base := cache / f"{name}-{datetime.now(UTC):{STAMP}}").exists():
             time.sleep(0.2)
         building.rename(base)
-        for older in cache.glob(f"{suite}-*"):
-            if older != base and str(older) not in in_use:
-                shutil.rmtree(older)
+        needed = cache.glob(f"{name}-*") if in_use is None else (base, *map(Path, in_use))
+        for older in set(cache.glob(f"{name}-*")) - set(needed):
+            shutil.rmtree(older)
         return base
 
 
-def _build(suite: Suite, target: Path) -> None:
+def _build(suite: Suite, packages: Collection[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # In process and mount namespaces of its own, which end with this program: a killed `hearth lab up` leaves neither
     # a build that goes on nor its mounts.
     argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
-    argv += ["--mount-proc", "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    argv += ["--mount-proc", "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     # A machine whose clock is off, or a mirror that stands still, shall not stop the lab. mmdebstrap leaves this
     # setting in the base, where it serves the hosts too.
     argv += ['--aptopt=Acquire::Check-Valid-Until "false"', suite, str(target)]

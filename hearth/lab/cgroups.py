@@ -68,15 +68,15 @@ def wait_empty(folder: Path, timeout_s: float) -> bool:
     return True
 
 
-def terminate(folder: Path, program: str) -> None:
-    """Send SIGTERM to each process of the group that runs ``program``.
+def terminate(folder: Path, program: str | None = None) -> None:
+    """Send SIGTERM to each process of the group, or to each that runs ``program``.
 
     The process is held by a file descriptor while its group is looked at once more, so that a number which another
     process got meanwhile never receives the signal.
     """
     for pid in pids(folder):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().strip() != program[:15]:
+            if program and Path(f"/proc/{pid}/comm").read_text().strip() != program[:15]:
                 continue
             descriptor = os.pidfd_open(pid)
             try:

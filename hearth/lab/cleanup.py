@@ -13,7 +13,7 @@ import signal
 import time
 from pathlib import Path
 
-from hearth.lab import cgroups, hosts, keys, local, network, register, releases
+from hearth.lab import cgroups, hosts, keys, local, network, register
 from hearth.lab.process import LabError, run
 from hearth.lab.topology import Names
 
@@ -23,7 +23,9 @@ SHUT_DOWN_S = 10
 def end_processes(names: Names) -> None:
     """Shut all hosts down, kill what still lives after ten seconds, and whoever else sits in the lab's namespaces."""
     group = cgroups.group(names.lab)
-    releases.stop(names)
+    # First those that no shutting down of a host ends.
+    for own in group.glob("@*"):
+        cgroups.kill(own)
     cgroups.terminate(group, "systemd-nspawn")
     cgroups.wait_empty(group, SHUT_DOWN_S)
     cgroups.kill(group)
@@ -45,6 +47,8 @@ def remove_files(lab: str, folder: Path) -> None:
     if entry is not None:
         inventory = Path(entry.inventory)
         local.remove(inventory / "local.yaml", lab)
+        if local.is_ours(keys.acme_root(inventory), lab):
+            keys.acme_root(inventory).unlink()
         if entry.made_authority:
             shutil.rmtree(keys.public_authority(inventory), ignore_errors=True)
     # The lab mounts nothing there, but somebody may have, and what is mounted must not be removed with the folder.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hearth.lab import cgroups, keys
 from hearth.lab.process import LabError
-from hearth.lab.topology import RESOLVER_ADDRESS, Names
+from hearth.lab.topology import Names
 
 CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -79,14 +79,14 @@ class Machine:
         return self.folder / "console.log"
 
 
-def make_identity(machine: Machine, hosts_file: str, root_key: str) -> None:
+def make_identity(machine: Machine, hosts_file: str, resolver: str, root_key: str) -> None:
     """Make a new host's name, machine id, SSH host keys, name resolution, and root's key of the first day."""
     root = machine.identity
     texts = {
         "etc/hostname": f"{machine.name}\n",
         "etc/hosts": hosts_file,
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
-        "etc/resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
+        "etc/resolv.conf": f"nameserver {resolver}\n",
         "root/.ssh/authorized_keys": f"{root_key}\n",
     }
     for path, text in texts.items():
@@ -174,7 +174,7 @@ def wait_running(machine: Machine, timeout_s: float) -> str:
         if not is_running(machine) and time.monotonic() - started_at > 2:
             break
         time.sleep(0.1)
-    raise LabError(f"{machine.name} did not boot; {machine.console} ends with: {_last_line(machine.console)}")
+    raise LabError(f"{machine.name} did not boot; {machine.console} ends with: {_last_lines(machine.console)}")
 
 
 def system_state(machine: Machine) -> str:
@@ -261,9 +261,9 @@ def _is_first(pid: int) -> bool:
     return len(numbers) == 2 and numbers[1] == "1"
 
 
-def _last_line(path: Path) -> str:
+def _last_lines(path: Path) -> str:
     try:
-        lines = path.read_text(errors="replace").split("\n")
+        lines = [line.strip() for line in path.read_text(errors="replace").split("\n") if line.strip()]
     except OSError:
         return "nothing"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return " | ".join(lines[-4:]) or "nothing"

@@ -40,6 +40,11 @@ def public_authority(inventory: Path) -> Path:
     return inventory / "authority"
 
 
+def acme_root(inventory: Path) -> Path:
+    """Where a lab tells an inventory what to trust its ACME server's own HTTPS by."""
+    return public_authority(inventory) / "acme-root.pem"
+
+
 def private_authority(folder: Path) -> Path:
     """Where a lab keeps the private halves of the authority that it made."""
     return folder / "authority"

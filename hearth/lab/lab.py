@@ -14,12 +14,11 @@ from pathlib import Path
 
 from hearth.inventory import InventoryError, load_or_raise
 from hearth.inventory.model import Fleet
-from hearth.lab import bases, cleanup, hosts, keys, local, network, register, releases, ssh, state
+from hearth.lab import acme, bases, cleanup, hosts, keys, local, network, register, releases, ssh, state
 from hearth.lab.process import LabError, require_machine
-from hearth.lab.progress import Step, silently
-from hearth.lab.topology import Bench, Member, Names, check_lab_name, hosts_file, members
+from hearth.lab.surroundings import Surroundings
+from hearth.lab.topology import Bench, Member, hosts_file, members, resolver
 
-DEFAULT_NAME = "hearth"
 BOOT_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 60
 
@@ -40,32 +39,12 @@ class HostStatus:
     namespace: str
 
 
-class Lab:
+class Lab(Surroundings):
     """A lab by its name; making the object touches nothing.
 
     Every method raises ``LabError`` with one sentence when it cannot do what it says. Methods that change something
     hold the lab's lock, so that two commands on one lab follow each other.
     """
-
-    def __init__(self, name: str = DEFAULT_NAME, step: Step = silently) -> None:
-        self.name = check_lab_name(name)
-        self.names = Names(self.name)
-        self._step = step
-
-    @property
-    def folder(self) -> Path:
-        """Where the lab keeps its state."""
-        return register.folder(self.name)
-
-    @property
-    def number(self) -> int:
-        """The lab's number on this machine; raises ``LabError`` if the lab is down."""
-        return register.entry(self.name).number
-
-    @property
-    def inventory(self) -> Path:
-        """The inventory that the lab is up for; raises ``LabError`` if the lab is down."""
-        return Path(register.entry(self.name).inventory)
 
     def up(
         self,
@@ -90,6 +69,10 @@ class Lab:
             self._make(chosen, suite, rebuild)
             with self._step("Lay the network"):
                 network.build_outside(self.names, Bench(self.number))
+            with self._step("Start the name server and the certificate authority"):
+                internet = self.internet
+                internet.up(fleet, tuple(state.load(self.folder).members.values()))
+                internet.write_root(keys.acme_root(fleet.folder))
             with self._step("Serve the releases"):
                 releases.fill(self.folder / "releases", release_folder)
                 releases.serve(self.names, self.folder / "releases", self.folder / "releases.log")
@@ -99,9 +82,14 @@ class Lab:
             for member in asleep:
                 with self._step(f"Switch {member.name} on"):
                     self._boot(member)
+            for member in chosen:
+                if member.kind == "box":
+                    self._set_router(member, member.forwards, "on" if member.upnp else "off")
             for member in asleep:
                 with self._step(f"Wait until {member.name} has booted"):
                     hosts.wait_running(self._machine(member.name), BOOT_TIMEOUT_S)
+            with self._step("Wait until the certificate authority answers"):
+                acme.wait(internet.acme)
 
     def down(self) -> None:
         """End the lab and remove all of it: processes, namespaces, links, rules, files, its part of the inventory."""
@@ -194,26 +182,6 @@ class Lab:
             self._boot(record.member(host))
             hosts.wait_running(machine, BOOT_TIMEOUT_S)
 
-    def bench(self, host: str, is_up: bool) -> None:
-        """Plug a host's bench link in or take it out; it stays so when the host boots again."""
-        with state.locked(self.name):
-            self._started(host)
-            record = state.load(self.folder)
-            state.save(self.folder, record.with_host(host, replace(record.hosts[host], bench=is_up)))
-            network.set_bench(self.names, Bench(self.number), record.member(host), is_up)
-
-    def address(self, host: str) -> str:
-        """Where this machine finds a host over the bench."""
-        return str(Bench(self.number).host(self._member(host).number))
-
-    def public_address(self, host: str) -> str:
-        """A host's address on the lab's internet, or its router's."""
-        return str(self._member(host).public_address)
-
-    def netns(self, host: str) -> str:
-        """The name of a host's network namespace, as ``ip netns exec`` takes it."""
-        return self.names.host(self._member(host).name)
-
     def _enter(self, inventory: Path | None, wanted: Sequence[str]) -> Fleet:
         """Load the fleet and enter the lab into the register, once nothing stands against it."""
         known = register.read().labs.get(self.name)
@@ -226,6 +194,7 @@ class Lab:
         for name in wanted:
             could_be.member(name)
         local.check_ours(folder / "local.yaml", self.name)
+        local.check_ours(keys.acme_root(folder), self.name)
         has_authority = keys.has_public_authority(folder)
         register.enter(self.name, folder, not has_authority, network.numbers_on_the_wire())
         return fleet
@@ -253,11 +222,17 @@ class Lab:
         for suite in sorted({suites[member.name] for member in new}):
             with self._step(f"Find or build the base of Debian {suite}"):
                 floors[suite] = bases.ensure(suite, rebuild=rebuild, in_use=_layers_in_use())
+        if not record.services:
+            with self._step("Find or build the base of the lab's daemons"):
+                base = bases.ensure(bases.SERVICES, rebuild=rebuild, in_use=_layers_in_use())
+            record = replace(record, services=str(base))
+            state.save(self.folder, record)
         bench_key = keys.ensure_key_pair(self.folder / "keys" / "bench", "bench@lab")
         for member in new:
             with self._step(f"Prepare {member.name}"):
                 machine, suite = self._machine(member.name), suites[member.name]
-                hosts.make_identity(machine, hosts_file(member, tuple(record.members.values())), bench_key)
+                known = hosts_file(member, tuple(record.members.values()))
+                hosts.make_identity(machine, known, str(resolver(member)), bench_key)
                 hosts.fresh_files(machine, with_identity=True)
                 record = record.with_host(member.name, state.HostRecord(suite, (str(floors[suite]),)))
                 state.save(self.folder, record)
@@ -286,20 +261,6 @@ class Lab:
         network.build_host(self.names, Bench(self.number), member, record.bench)
         hosts.boot(self._machine(member.name), record.layers)
 
-    def _member(self, host: str) -> Member:
-        return state.load(self.folder).member(host)
-
-    def _machine(self, host: str) -> hosts.Machine:
-        return hosts.Machine(self.names, host, self.folder / "hosts" / host)
-
-    def _started(self, host: str) -> hosts.Machine:
-        """The machine of a host that the lab has started at least once."""
-        record = state.load(self.folder)
-        register.entry(self.name)
-        if record.member(host).name not in record.hosts:
-            raise LabError(f"{host} was never started: run `hearth lab up {host} --name {self.name}`.")
-        return self._machine(host)
-
     def _status(self, member: Member, record: state.LabState) -> HostStatus:
         known = record.hosts.get(member.name)
         pid = hosts.init_pid(self._machine(member.name)) if known else None
@@ -317,9 +278,16 @@ class Lab:
         )
 
 
-def _layers_in_use() -> set[str]:
-    """Every folder that a host or snapshot of any lab of this machine stands on."""
-    records = [state.load(Path(entry.folder)) for entry in register.read().labs.values()]
+def _layers_in_use() -> set[str] | None:
+    """Every folder that a host or snapshot of any lab of this machine stands on.
+
+    None when nobody can tell: a lab of another version of hearth keeps its record otherwise.
+    """
+    try:
+        records = [state.load(Path(entry.folder)) for entry in register.read().labs.values()]
+    except LabError:
+        return None
     used = [host.layers for record in records for host in record.hosts.values()]
     used += [snapshot.layers for record in records for snapshot in record.snapshots.values()]
+    used += [(record.services,) for record in records]
     return {layer for layers in used for layer in layers}

@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from hearth.lab import rules
 from hearth.lab.process import LabError, run
-from hearth.lab.register import IP_FORWARD
+from hearth.lab.register import INOTIFY_INSTANCES, IP_FORWARD
 from hearth.lab.topology import (
+    ACME_ADDRESS,
+    CARRIER,
+    CARRIER_GATEWAY,
     HOME_ROUTER,
     INTERNET_GATEWAY,
+    NAME_SERVER_ADDRESS,
     RELEASES_ADDRESS,
     RESOLVER_ADDRESS,
     Bench,
@@ -23,82 +29,7 @@ from hearth.lab.topology import (
     Names,
 )
 
-# MSS is clamped because the machine's own way out may have a smaller MTU than the lab's links. What comes out of the
-# lab reaches the world, but neither the machine itself nor any lab's bench.
-ROOT_RULES = """\
-table inet {table} {{
-  chain forward {{
-    type filter hook forward priority filter - 10; policy accept;
-    iifname "{uplink}" ip daddr 10.213.0.0/16 drop
-    iifname "{bench}" drop
-    oifname "{bench}" drop
-    iifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
-    oifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
-  }}
-  chain input {{
-    type filter hook input priority filter - 10; policy accept;
-    iifname {{ "{uplink}", "{bench}" }} ct state established,related accept
-    iifname {{ "{uplink}", "{bench}" }} drop
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    iifname "{uplink}" masquerade
-  }}
-}}
-"""
-
-# Nobody on an internet finds a private range, and one that the machine's own network has must not stand in for a
-# home. The machine's name server, wherever it is, is found at an address of the lab's internet: in the home of an
-# operator it is likely to be 192.168.1.1, which here is the box's own router.
-INTERNET_RULES = """\
-table inet internet {{
-  chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
-    ip daddr {resolver} meta l4proto {{ tcp, udp }} th dport 53 dnat ip to {name_server}
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    ct status dnat accept
-    ip daddr {{ 192.168.0.0/16, 10.213.0.0/16 }} drop
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname "uplink" masquerade
-  }}
-}}
-"""
-
-# A household's router as it comes out of its box: it masquerades, answers nothing from outside, and passes on only
-# what it was told to.
-ROUTER_RULES = """\
-table inet router {{
-  chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
-{forwards}
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname "wan" masquerade
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy drop;
-    ct state established,related accept
-    iifname "lan" accept
-    ct status dnat accept
-  }}
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iifname {{ "lo", "lan" }} accept
-    ct state established,related accept
-  }}
-}}
-"""
-
-
-def router_rules(member: Member) -> str:
-    """The nftables rules of the router before ``member``."""
-    forwards = "\n".join(f'    iifname "wan" tcp dport {port} dnat ip to {member.address}' for port in member.forwards)
-    return ROUTER_RULES.format(forwards=forwards)
+ENOUGH_INOTIFY_INSTANCES = 1024
 
 
 def numbers_on_the_wire() -> set[int]:
@@ -133,21 +64,29 @@ def build_outside(names: Names, bench: Bench) -> None:
         f"address add {bench.uplink_outside}/30 dev {names.uplink}",
         f"link set {names.uplink} up",
     )
-    run(["nft", "-f", "-"], stdin=ROOT_RULES.format(table=names.nft_table, uplink=names.uplink, bench=names.bench))
+    rules.load(rules.ROOT.format(table=names.nft_table, uplink=names.uplink, bench=names.bench))
     IP_FORWARD.write_text("1")
+    if int(INOTIFY_INSTANCES.read_text()) < ENOUGH_INOTIFY_INSTANCES:
+        INOTIFY_INSTANCES.write_text(str(ENOUGH_INOTIFY_INSTANCES))
     _ip(
         "link add internet type bridge",
         f"address add {INTERNET_GATEWAY}/24 dev internet",
         f"address add {RELEASES_ADDRESS}/24 dev internet",
         f"address add {RESOLVER_ADDRESS}/24 dev internet",
+        f"address add {NAME_SERVER_ADDRESS}/24 dev internet",
+        f"address add {ACME_ADDRESS}/24 dev internet",
+        f"address add {CARRIER_GATEWAY}/{CARRIER.prefixlen} dev internet",
         "link set internet up",
         f"address add {bench.uplink_inside}/30 dev uplink",
         "link set uplink up",
         f"route add default via {bench.uplink_outside}",
         namespace=names.internet,
     )
-    rules = INTERNET_RULES.format(resolver=RESOLVER_ADDRESS, name_server=server)
-    run(["ip", "netns", "exec", names.internet, "nft", "-f", "-"], stdin=rules)
+    # Not to tell a router behind the carrier's NAT that there is a shorter way.
+    silent = [f"net.ipv4.conf.{where}.send_redirects=0" for where in ("all", "internet")]
+    run(["ip", "netns", "exec", names.internet, "sysctl", "-qw", *silent])
+    addresses = {"resolver": RESOLVER_ADDRESS, "gateway": INTERNET_GATEWAY, "carrier": CARRIER}
+    rules.load(rules.INTERNET.format(name_server=server, **addresses), names.internet)
     _finish(names.internet)
 
 
@@ -203,8 +142,13 @@ def _build_router(names: Names, member: Member) -> None:
         f"route add default via {INTERNET_GATEWAY}",
         namespace=router,
     )
-    run(["ip", "netns", "exec", router, "nft", "-f", "-"], stdin=router_rules(member))
+    forward(names, member, member.forwards)
     _finish(router)
+
+
+def forward(names: Names, member: Member, ports: Iterable[int]) -> None:
+    """Have the router before a host pass on these TCP ports to it, and no others."""
+    rules.load(rules.router(member, ports), names.router(member.name))
 
 
 def unplug(names: Names, member: Member) -> None:
@@ -221,6 +165,33 @@ def set_bench(names: Names, bench: Bench, member: Member, is_up: bool) -> None:
     _ip(f"link set {names.bench_port(member.number)} {'up' if is_up else 'down'}")
     # The machine shall neither keep sending to nor keep giving up on a host that it asked for a moment ago.
     run(["ip", "neighbour", "flush", "to", str(bench.host(member.number)), "dev", names.bench])
+
+
+def outer_address(router: str) -> IPv4Address:
+    """The address that a router has now on its outer side."""
+    shown = json.loads(run(["ip", "-n", router, "-json", "-4", "address", "show", "dev", "wan"]).stdout)
+    return IPv4Address(shown[0]["addr_info"][0]["local"])
+
+
+def set_cable(names: Names, member: Member, is_up: bool) -> None:
+    """Plug a host's cable in at the router or switch that it hangs on, or pull it out: the host sees the carrier go."""
+    switch = names.router(member.name) if member.at_home else names.internet
+    _ip(f"link set h{member.number} {'up' if is_up else 'down'}", namespace=switch)
+
+
+def readdress_router(names: Names, member: Member, address: IPv4Address) -> None:
+    """Give the router before a host another address on its outer side; connections through it die, as they do in life.
+
+    One of ``CARRIER`` puts it behind a carrier's NAT.
+    """
+    prefix, gateway = (CARRIER.prefixlen, CARRIER_GATEWAY) if address in CARRIER else (24, INTERNET_GATEWAY)
+    _ip(
+        # With the old address go its route and what the kernel knows of masqueraded connections.
+        "address flush dev wan",
+        f"address add {address}/{prefix} dev wan",
+        f"route replace default via {gateway}",
+        namespace=names.router(member.name),
+    )
 
 
 def destroy(names: Names) -> None:

@@ -20,6 +20,8 @@ FOLDER = Path("/var/lib/hearth-lab")
 FILE = FOLDER / "register.json"
 LOCK = ".register"
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+"""All hosts' roots are one user to the kernel, and each systemd takes some six; the usual 128 end at twenty hosts."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -38,10 +40,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Register:
-    """All labs of the machine, and ``ip_forward`` as the first of them found it in the boot ``boot_id``."""
+    """All labs of the machine, and its settings as the first of them found them in the boot ``boot_id``."""
 
     labs: dict[str, Entry] = field(default_factory=dict)
     ip_forward: str = ""
+    inotify_instances: str = ""
     boot_id: str = ""
 
 
@@ -49,7 +52,7 @@ def read() -> Register:
     """The register; an empty one if there is none."""
     raw = read_json(FILE) or {}
     labs = {name: Entry(**one) for name, one in raw.get("labs", {}).items()}
-    return Register(labs, raw.get("ip_forward", ""), raw.get("boot_id", ""))
+    return Register(labs, raw.get("ip_forward", ""), raw.get("inotify_instances", ""), raw.get("boot_id", ""))
 
 
 def folder(lab: str) -> Path:
@@ -102,7 +105,7 @@ def enter(lab: str, inventory: Path, made_authority: bool, taken: Collection[int
 
 
 def leave(lab: str) -> None:
-    """Strike a lab out; the last one puts ``ip_forward`` back to what the first one found."""
+    """Strike a lab out; the last one puts the machine's settings back to what the first one found."""
     with locked(LOCK):
         register = read()
         labs = {name: one for name, one in register.labs.items() if name != lab}
@@ -110,7 +113,12 @@ def leave(lab: str) -> None:
             write_json(FILE, asdict(replace(register, labs=labs)))
             return
         if lab in register.labs and register.boot_id == BOOT_ID.read_text():
-            IP_FORWARD.write_text(register.ip_forward)
+            for setting, found in (
+                (IP_FORWARD, register.ip_forward),
+                (INOTIFY_INSTANCES, register.inotify_instances),
+            ):
+                if found:
+                    setting.write_text(found)
         FILE.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             FOLDER.rmdir()
@@ -121,4 +129,9 @@ def _with_machine(register: Register) -> Register:
     boot_id = BOOT_ID.read_text()
     if register.boot_id == boot_id:
         return register
-    return replace(register, ip_forward=IP_FORWARD.read_text(), boot_id=boot_id)
+    return replace(
+        register,
+        ip_forward=IP_FORWARD.read_text(),
+        inotify_instances=INOTIFY_INSTANCES.read_text(),
+        boot_id=boot_id,
+    )

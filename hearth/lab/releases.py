@@ -1,6 +1,7 @@
 """The lab's release server: an HTTP server on its internet that hands out the pinned releases.
 
-The hosts reach it as http://releases.hearth.lab/FILE, through their routers.
+The hosts reach it as http://releases.hearth.lab/FILE, through their routers. As http://address.hearth.lab/ it tells
+whoever asks from which address he comes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,33 @@ from pathlib import Path
 
 import hearth
 from hearth.lab import cgroups, real_release
+from hearth.lab.daemons import listens
 from hearth.lab.process import LabError, run
-from hearth.lab.topology import RELEASES_ADDRESS, RELEASES_NAME, Names
+from hearth.lab.topology import ADDRESS_NAME, RELEASES_ADDRESS, RELEASES_NAME, Names
 
 GROUP = "@releases"
 URL = f"http://{RELEASES_NAME}/"
 BUILDER = Path(hearth.__file__).parents[1] / "tests/release/build.py"
 """The program that makes the project's own small release; it stands in the repository, not in an installed package."""
+
+# Given its address, the folder, and the name under which it tells addresses.
+SERVER = """
+import functools, http.server, sys
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers["Host"] != sys.argv[3]:
+            return super().do_GET()
+        body = self.client_address[0].encode() + b"\\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+handler = functools.partial(Handler, directory=sys.argv[2])
+http.server.ThreadingHTTPServer((sys.argv[1], 80), handler).serve_forever()
+"""
 
 
 def fill(folder: Path, source: Path | None) -> None:
@@ -49,7 +70,7 @@ def serve(names: Names, folder: Path, log: Path) -> None:
     if cgroups.is_populated(group):
         return
     cgroups.create(group)
-    server = [sys.executable, "-m", "http.server", "80", "--bind", str(RELEASES_ADDRESS), "--directory", str(folder)]
+    server = [sys.executable, "-c", SERVER, str(RELEASES_ADDRESS), str(folder), ADDRESS_NAME]
     launcher = ["setsid", "--fork", "sh", "-ec", 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"', "sh", str(group)]
     with log.open("wb") as output:
         subprocess.run(
@@ -61,19 +82,7 @@ def serve(names: Names, folder: Path, log: Path) -> None:
             check=True,
         )
     deadline = time.monotonic() + 15
-    while not _listens(names):
+    while not listens(names.internet, 80):
         if time.monotonic() > deadline:
             raise LabError(f"The release server does not start; see {log}.")
         time.sleep(0.05)
-
-
-def stop(names: Names) -> None:
-    """End the server."""
-    group = cgroups.group(names.lab, GROUP)
-    cgroups.kill(group)
-    cgroups.remove(group)
-
-
-def _listens(names: Names) -> bool:
-    sockets = run(["ip", "netns", "exec", names.internet, "ss", "-Htln", "sport = :80"])
-    return bool(sockets.stdout.strip())

@@ -40,12 +40,16 @@ class SnapshotRecord:
 
 @dataclass(frozen=True)
 class LabState:
-    """What a lab remembers. ``members``: whom it can start; ``hosts``: whom it has started; ``operator``: a name."""
+    """What a lab remembers. ``members``: whom it can start; ``hosts``: whom it has started; ``operator``: a name.
+
+    ``services``: the base that its daemons run from, a path.
+    """
 
     operator: str = ""
     members: dict[str, Member] = field(default_factory=dict)
     hosts: dict[str, HostRecord] = field(default_factory=dict)
     snapshots: dict[str, SnapshotRecord] = field(default_factory=dict)
+    services: str = ""
 
     def member(self, name: str) -> Member:
         """The member of that name; raise ``LabError`` if there is none."""
@@ -73,6 +77,7 @@ def load(folder: Path) -> LabState:
             members={name: Member(**_tuples(one)) for name, one in raw["members"].items()},
             hosts={name: HostRecord(**_tuples(one)) for name, one in raw["hosts"].items()},
             snapshots={name: SnapshotRecord(**_tuples(one)) for name, one in raw["snapshots"].items()},
+            services=raw.get("services", ""),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise LabError(f"{folder}/lab.json is not a lab's record: run `hearth lab down` and start anew.") from error

@@ -1,6 +1,7 @@
 """The lab's map: what stands where, and under which name. Pure: from a lab's name and the fleet to plain data.
 
-    the world ── operator's machine ── uplink ── internet 198.51.100.0/24 ─┬─ relay1, visitor, the release server
+    the world ── operator's machine ── uplink ── internet 198.51.100.0/24 ─┬─ relay1, visitor
+                        │                                                 ├─ releases, ns, acme (.hearth.lab)
                         │                                                 ├─ router ─ 192.168.1.0/24 ─ box-mueller
                         │                                                 ├─ router ─ 192.168.1.0/24 ─ box-schmidt
                       bench 10.213.N.0/25                                 ├─ router (9212, 22999) ──── pi1
@@ -16,25 +17,41 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Literal
 
-from hearth.inventory.model import Fleet
+from hearth.inventory.model import Fleet, Household
 from hearth.lab.process import LabError
 
 Kind = Literal["relay", "pi", "box", "client"]
 
 CLIENTS = ("visitor", "helper-pc", "oma-pc")
 AT_HOME_CLIENTS = ("helper-pc", "oma-pc")
-SOCKS_PORT = 22999
-"""The helper's SOCKS entrance on the Pi; its router forwards it beside the Pi's ``tunnel_port``."""
 
-RELEASES_NAME = "releases.hearth.lab"
+LAB_ZONE = "hearth.lab"
+RELEASES_NAME = f"releases.{LAB_ZONE}"
+ADDRESS_NAME = f"address.{LAB_ZONE}"
+"""Where a web page tells whoever asks from which address he comes, as dynamic DNS providers have one."""
+
+NAME_SERVER_NAME = f"ns.{LAB_ZONE}"
+ACME_NAME = f"acme.{LAB_ZONE}"
 # TEST-NET-2 of RFC 5737, and not the better known TEST-NET-3: some build machines have their package mirror there.
 INTERNET_GATEWAY = IPv4Address("198.51.100.1")
 RELEASES_ADDRESS = IPv4Address("198.51.100.2")
 RESOLVER_ADDRESS = IPv4Address("198.51.100.3")
+NAME_SERVER_ADDRESS = IPv4Address("198.51.100.4")
+ACME_ADDRESS = IPv4Address("198.51.100.5")
+LAB_NAMES = {
+    RELEASES_NAME: RELEASES_ADDRESS,
+    ADDRESS_NAME: RELEASES_ADDRESS,
+    NAME_SERVER_NAME: NAME_SERVER_ADDRESS,
+    ACME_NAME: ACME_ADDRESS,
+}
+CARRIER = IPv4Network("100.64.0.0/10")
+"""What carriers give routers that they put behind a NAT of their own (RFC 6598); the lab's has CARRIER_GATEWAY."""
+
+CARRIER_GATEWAY = IPv4Address("100.64.0.1")
 HOME_ROUTER = IPv4Address("192.168.1.1")
 HOME_HOST = IPv4Address("192.168.1.10")
 HIGHEST_HOST = 110
@@ -137,7 +154,8 @@ class Member:
     """A host that the lab can start.
 
     ``number`` is its own within the lab and decides its addresses. ``forwards``: TCP ports that the router before it
-    passes on. ``names``: what the lab's hosts find at its public address (that of its router, if it is at home).
+    passes on; ``upnp``: whether that router lets itself be asked for more. ``names``: what is found at its public
+    address (that of its router, if it is at home).
     """
 
     name: str
@@ -147,6 +165,7 @@ class Member:
     ssh_port: int
     forwards: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    upnp: bool = False
 
     @property
     def public_address(self) -> IPv4Address:
@@ -190,17 +209,14 @@ def members(fleet: Fleet, numbers: Mapping[str, int]) -> tuple[Member, ...]:
         at_home = kind in ("box", "pi") or name in AT_HOME_CLIENTS
         return Member(name, kind, number(name), at_home, ssh_port, forwards, names)
 
-    domains = {
-        relay.name: [house.domain for house in fleet.households if house.relay == relay.name] for relay in fleet.relays
-    }
     found = (
         *(member(relay.name, "relay", relay.ssh_port, relay.address) for relay in fleet.relays),
-        *(member(pi.name, "pi", pi.ssh_port, pi.address, forwards=(pi.tunnel_port, SOCKS_PORT)) for pi in fleet.pis),
-        *(member(house.box, "box", house.ssh_port) for house in fleet.households),
+        *(member(pi.name, "pi", pi.ssh_port, pi.address, forwards=(pi.tunnel_port, pi.socks_port)) for pi in fleet.pis),
+        *(
+            replace(member(house.box, "box", house.ssh_port, forwards=_forwards(house)), upnp=house.access == "upnp")
+            for house in fleet.households
+        ),
         *(member(client, "client", 22) for client in CLIENTS),
-    )
-    found = tuple(
-        Member(**{**vars(one), "names": tuple(one.names) + tuple(domains.get(one.name, ()))}) for one in found
     )
     twice = {one.name for one in found if sum(other.name == one.name for other in found) > 1}
     if twice:
@@ -210,20 +226,31 @@ def members(fleet: Fleet, numbers: Mapping[str, int]) -> tuple[Member, ...]:
     return found
 
 
-def hosts_file(me: Member, everybody: tuple[Member, ...]) -> str:
-    """The text of /etc/hosts of ``me``: itself, the release server, and what the public DNS would say.
+def _forwards(household: Household) -> tuple[int, ...]:
+    """What the person who lives there has told the router to pass on to the box: HTTP, HTTPS and the operator's SSH."""
+    return (80, 443, household.ssh_port) if household.access == "forwarded" else ()
 
-    A box does not find the households' domains: it serves one, and would otherwise meet itself over the relay.
+
+def hosts_file(me: Member, everybody: tuple[Member, ...]) -> str:
+    """The text of /etc/hosts of ``me``: itself, the lab's servers, and for a host of the fleet its relays and Pis.
+
+    Clients ask the lab's DNS for these, so they see it when an address moves.
     """
-    fleet_names = {one.names[0] for one in everybody if one.kind in ("relay", "pi")}
     lines = ["127.0.0.1 localhost", f"127.0.1.1 {me.name}", "::1 localhost ip6-localhost ip6-loopback"]
-    lines.append(f"{RELEASES_ADDRESS} {RELEASES_NAME}")
+    lines += [f"{address} {name}" for name, address in LAB_NAMES.items()]
     for one in everybody:
-        names = [name for name in one.names if me.kind == "client" or name in fleet_names]
-        names = [name for name in names if not is_address(name)]
-        if names and one.name != me.name:
+        names = [name for name in one.names if not is_address(name)]
+        if names and me.kind != "client" and one.name != me.name:
             lines.append(f"{one.public_address} {' '.join(names)}")
     return "\n".join(lines) + "\n"
+
+
+def resolver(me: Member) -> IPv4Address:
+    """The name server that ``me`` asks: a client the lab's DNS, a host of the fleet the machine's.
+
+    The lab's DNS leads to the households, and a box that asked it would meet itself over the relay.
+    """
+    return NAME_SERVER_ADDRESS if me.kind == "client" else RESOLVER_ADDRESS
 
 
 def is_address(name: str) -> bool:

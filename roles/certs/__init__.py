@@ -1,7 +1,8 @@
-"""The box's TLS key, made and kept on the box, and its certificate, signed by the fleet's own authority.
+"""The box's TLS key, made and kept on the box, and its certificate: the fleet's own authority's, or by ACME.
 
 ``/etc/hearth/tls`` holds ``key.pem``, ``csr.pem`` and ``certificate.pem`` (the leaf alone: the root signs directly).
-Certificate and key fit each other from the first operation on, so Apache can always start; see docs/certificates.md.
+Certificate and key fit each other from the first operation on, so Apache can always start. By ACME they bridge the time
+until Apache has fetched a pair of its own (``by_acme``); see docs/certificates.md.
 """
 
 from __future__ import annotations
@@ -27,30 +28,34 @@ from pyinfra.context import host
 from hearth import artefacts, authority, layout
 from hearth.authority import AuthorityError
 from hearth.inventory.model import Authority, Box
+from roles.certs.by_acme import INSTALL, issuance, refusal, services
 from roles.certs.facts import TlsFiles, TlsState
 from roles.certs.rules import incomplete, needs, unserved
+
+__all__ = ["PACKAGES", "certs", "issuance", "refusal", "services"]
 
 PACKAGES: tuple[str, ...] = ("openssl",)
 
 _FILES = Path(__file__).parent / "files"
 _MAKE_KEY = f"{layout.PROGRAMS}/make-tls-key"
-_INSTALL = f"{layout.PROGRAMS}/install-certificate"
+_SERVED_UNTIL = f"{layout.PROGRAMS}/served-until"
 _STAGED = f"{layout.TLS_CERTIFICATE}.staged"
 
 
 @deploy("Certificates")
 def certs(box: Box) -> None:
-    """Give the box a key, and a certificate for its domain that the fleet's authority signed."""
+    """Give the box a key, and a certificate for its domain: signed by the fleet's authority, or a bridge to ACME's."""
     artefacts.put(
         name="Put the programs that make the key and install the certificate",
         change="certs",
         artefacts=tuple(
             artefacts.File(script, (_FILES / Path(script).name).read_text(), mode="755")
-            for script in (_MAKE_KEY, _INSTALL)
+            for script in (_MAKE_KEY, INSTALL, _SERVED_UNTIL)
         ),
     )
     make_key(name="Make the TLS key, its request and a bridging certificate", names=_names(box))
-    put_certificate(name="Put the certificate signed by the fleet's authority", box=box)
+    if box.certificates.issuer == "operator":
+        put_certificate(name="Put the certificate signed by the fleet's authority", box=box)
 
 
 @operation()
@@ -77,9 +82,9 @@ def put_certificate(box: Box) -> Generator[PyinfraCommand, None, None]:
             leaf = _signed(state, _names(box), root, lifetime)
             # By standard input: pyinfra's own upload goes through /tmp, which is in memory and may be full.
             yield StringCommand("cat", ">", _STAGED, _stdin=leaf.decode())
-            yield StringCommand(_INSTALL, QuoteString(domain), _STAGED)
+            yield StringCommand(INSTALL, QuoteString(domain), _STAGED)
         elif unserved(state):
-            yield StringCommand(_INSTALL, QuoteString(domain))
+            yield StringCommand(INSTALL, QuoteString(domain))
     except AuthorityError as refusal:
         yield FunctionCommand(_fail, (str(refusal),), {})
 
@@ -90,8 +95,6 @@ def _names(box: Box) -> tuple[str, ...]:
 
 def _root(box: Box) -> Authority:
     """The authority that signs for this box; raises ``AuthorityError`` when there is none."""
-    if box.certificates.issuer != "operator":
-        raise AuthorityError("issuer acme comes with the relay: set certificates.issuer to operator")
     if box.authority is None:
         raise AuthorityError("the fleet has no authority yet: make it with `hearth ca init`")
     return box.authority

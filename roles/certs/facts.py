@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The certificate on the box. ``issuer_key_id`` names the signing key; ``fingerprint`` is SHA-256; both hex."""
+    """A certificate on the box. ``issuer_key_id`` names the signing key; ``fingerprint`` is SHA-256; both hex."""
 
     names: frozenset[str]
     public_key: bytes
@@ -46,16 +46,18 @@ class TlsState:
     """Everything about a box's TLS files; on a bare host nothing is there.
 
     ``modes``: file name to mode and owner, as in ``600 root:root``. ``public_key``: of the private key (SPKI, DER).
-    ``apache_uses_it``: Apache runs and a site of it names the certificate; ``served``: the fingerprint (SHA-256, hex)
-    of what it then answers with on port 443, None when it does not answer.
+    ``managed``: what mod_md has got by ACME, None without an ACME server or before the first time.
+    ``apache_uses_it``: Apache runs and a site of it names the certificate; ``served``: what it then answers with on
+    port 443, whoever issued it, None when it does not answer.
     """
 
     modes: dict[str, str] = field(default_factory=dict)
     public_key: bytes | None = None
     request: Request | None = None
     certificate: Certificate | None = None
+    managed: Certificate | None = None
     apache_uses_it: bool = False
-    served: str | None = None
+    served: Certificate | None = None
 
 
 class TlsFiles(FactBase[TlsState]):
@@ -92,14 +94,19 @@ def parse_state(lines: Iterable[str]) -> TlsState:
         text = sections.get(section)
         return "\n".join([*text, ""]).encode() if text else None
 
-    key, request, certificate, served = (pem(name) for name in ("key", "request", "certificate", "served"))
+    def certificate(section: str) -> Certificate | None:
+        text = pem(section)
+        return _certificate(text) if text else None
+
+    key, request = pem("key"), pem("request")
     return TlsState(
         modes=dict(_mode(line) for line in sections.get("files", [])),
         public_key=_spki(serialization.load_pem_public_key(key)) if key else None,
         request=_request(request) if request else None,
-        certificate=_certificate(certificate) if certificate else None,
+        certificate=certificate("certificate"),
+        managed=certificate("managed"),
         apache_uses_it="served" in sections,
-        served=_fingerprint(x509.load_pem_x509_certificate(served)) if served else None,
+        served=certificate("served"),
     )
 
 
@@ -123,7 +130,7 @@ def _certificate(pem: bytes) -> Certificate:
         issuer_key_id=key_id(certificate),
         start=certificate.not_valid_before_utc,
         end=certificate.not_valid_after_utc,
-        fingerprint=_fingerprint(certificate),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
     )
 
 
@@ -133,10 +140,6 @@ def _names(extensions: x509.Extensions) -> frozenset[str]:
     except x509.ExtensionNotFound:
         return frozenset()
     return frozenset(names.get_values_for_type(x509.DNSName))
-
-
-def _fingerprint(certificate: x509.Certificate) -> str:
-    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _spki(key: object) -> bytes:

@@ -55,7 +55,8 @@ def needs(state: TlsState, names: Sequence[str], ca_key_id: str, lifetime: timed
 
 
 def unserved(state: TlsState) -> bool:
-    """Whether Apache runs with the certificate's site, but answers with something else than what lies on disk."""
-    if state.certificate is None or not state.apache_uses_it:
+    """Whether Apache runs with the certificate's site, but answers with something else than it shall."""
+    wanted = state.managed or state.certificate
+    if wanted is None or not state.apache_uses_it:
         return False
-    return state.served != state.certificate.fingerprint
+    return state.served is None or state.served.fingerprint != wanted.fingerprint

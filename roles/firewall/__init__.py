@@ -6,6 +6,7 @@ in one transaction, before the network comes up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
@@ -27,7 +28,12 @@ LOADED = "/run/hearth-firewall.loaded"
 """The SHA-256 of the table as the kernel printed it when the unit had loaded it."""
 GUARD_S = 60
 
+# Without `destroy`, which the nft of Debian 12 does not know: there or not, the table is gone afterwards.
+DROP = "nft 'add table inet hearth; delete table inet hearth'"
+
 _LISTED = "nft --stateless --terse list table inet hearth"
+INTACT = f'test "$({_LISTED} 2>/dev/null | sha256sum)" = "$(cat {LOADED} 2>/dev/null)"'
+"""The shell command that looks whether the kernel still has the table that was loaded."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ def operators_ssh(port: int) -> Service:
     return Service("ssh", (port,), connections=2000, per_second=100, burst=1000)
 
 
-def tunnels(port: int) -> Service:
-    """The tunnel sshd: a household needs one connection, and up to 100 may share an address."""
-    return Service("tunnels", (port,), connections=100, per_second=5, burst=200)
+def tunnels(*ports: int) -> Service:
+    """The tunnel sshd: a household or a person needs one connection, and up to 100 may share an address."""
+    return Service("tunnels", ports, connections=100, per_second=5, burst=200)
 
 
 def web(ports: Iterable[int]) -> Service:
@@ -70,8 +76,45 @@ def activate() -> str:
     """Load the table, whole; an undone first put takes it away again, so that the host is as open as it was."""
     return (
         f"systemctl daemon-reload; if test -e {RULES}; then systemctl reload-or-restart {UNIT}; "
-        f"else systemctl stop {UNIT}; nft destroy table inet hearth; fi"
+        f"else systemctl stop {UNIT}; {DROP}; fi"
     )
+
+
+def parse_ports(lines: Iterable[str]) -> frozenset[int]:
+    """Given the chain of incoming packets as nft lists it, return the TCP ports that it lets in."""
+    named = (re.match(r"\s*tcp dport (\{[^}]*\}|\d+) (?:accept|jump) ?", line) for line in lines)
+    return frozenset(int(port) for found in named if found for port in re.findall(r"\d+", found[1]))
+
+
+class OpenPorts(FactBase[frozenset[int]]):
+    """The TCP ports that the loaded table lets in; none when there is no such table."""
+
+    @override
+    @staticmethod
+    def default() -> frozenset[int]:
+        return frozenset()
+
+    @override
+    def command(self) -> str:
+        return "nft --stateless --terse list chain inet hearth input 2>/dev/null; true"
+
+    @override
+    def process(self, output: list[str]) -> frozenset[int]:
+        return parse_ports(output)
+
+
+@operation()
+def open_way(port: int) -> Generator[StringCommand, None, None]:
+    """Let ``port`` in through the table that is loaded, if there is one.
+
+    sshd moves to another port before the firewall's file names it, and its guard would find the new one closed. The
+    rule lives until the table is loaded anew: at the end of this converge, or by the next one should this one fail.
+    """
+    ports = host.get_fact(OpenPorts)
+    if not ports or port in ports:
+        host.noop(f"port {port} is not closed")
+    else:
+        yield StringCommand("nft", "insert", "rule", "inet", "hearth", "input", "tcp", "dport", str(port), "accept")
 
 
 @dataclass(frozen=True)
@@ -88,7 +131,7 @@ class FirewallState(FactBase[Loaded]):
 
     @override
     def command(self) -> str:
-        return f'test "$({_LISTED} 2>/dev/null | sha256sum)" = "$(cat {LOADED} 2>/dev/null)" && echo intact; true'
+        return f"{INTACT} && echo intact; true"
 
     @override
     def process(self, output: list[str]) -> Loaded:
@@ -107,7 +150,7 @@ def loaded() -> Generator[StringCommand, None, None]:
 @deploy("Firewall")
 def firewall(services: tuple[Service, ...]) -> None:
     """Drop what comes in for none of ``services``, behind the lock-out guard, and see that the kernel still does."""
-    own = {"rules": RULES, "listed": _LISTED, "loaded": LOADED}
+    own = {"rules": RULES, "listed": _LISTED, "loaded": LOADED, "drop": DROP}
     unit = f"/etc/systemd/system/{UNIT}"
     artefacts.put(
         name="Close every port but those that are named",

@@ -131,6 +131,7 @@ def config(relay: RelayHost, limits: Limits = LIMITS) -> str:
         return template(
             __file__,
             "haproxy.cfg.j2",
+            address_path=layout.ADDRESS_PATH,
             folder=FOLDER,
             hard_stop_after=HARD_STOP_AFTER,
             limits=limits,

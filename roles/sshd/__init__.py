@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from hearth import artefacts, operators
 from hearth.inventory.model import Host, Operator
 from hearth.render import template
-from hearth.ssh_policy import CIPHERS, KEX, MACS
+from hearth.ssh_policy import CIPHERS, MACS, MODERN, Policy
 
 PACKAGES = ("openssh-server", "sudo")
 
@@ -30,6 +30,7 @@ def config(
     *,
     user_ca: bool,
     forwarding: str | None = None,
+    policy: Policy = MODERN,
     tunnel_port: int | None = None,
 ) -> str:
     """The drop-in for sshd: ``port`` and who may log in (``admins``), the rest is policy.
@@ -47,14 +48,16 @@ def config(
         operators=[person.name for person in admins],
         keys=KEYS,
         user_ca=USER_CA if user_ca else None,
-        kex=",".join(KEX),
+        kex=",".join(policy.kex),
         ciphers=",".join(CIPHERS),
         macs=",".join(MACS),
         forwarding=forwarding,
     )
 
 
-def effective_settings(port: int, forwarding: str | None = None, tunnel_port: int | None = None) -> tuple[str, ...]:
+def effective_settings(
+    port: int, forwarding: str | None = None, tunnel_port: int | None = None, policy: Policy = MODERN
+) -> tuple[str, ...]:
     """Lines that ``sshd -T`` must print for an operator, whatever else lies in sshd's folders."""
     road = (f"permitopen {forwarding}", "allowtcpforwarding local", "allowstreamlocalforwarding no")
     tunnel = (f"listenaddress 0.0.0.0:{port}", f"listenaddress [::]:{port}", f"listenaddress 127.0.0.1:{tunnel_port}")
@@ -68,15 +71,21 @@ def effective_settings(port: int, forwarding: str | None = None, tunnel_port: in
         "allowagentforwarding no",
         "permittunnel no",
         f"authorizedkeysfile {KEYS}/%u",
-        f"kexalgorithms {','.join(KEX)}",
+        f"kexalgorithms {','.join(policy.kex)}",
         *(road if forwarding else ()),
         *(tunnel if tunnel_port else ()),
     )
 
 
-def check(port: int, operator: str, forwarding: str | None = None, tunnel_port: int | None = None) -> str:
+def check(
+    port: int,
+    operator: str,
+    forwarding: str | None = None,
+    tunnel_port: int | None = None,
+    policy: Policy = MODERN,
+) -> str:
     """The shell command that judges the configuration by its effect, not by its text."""
-    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding, tunnel_port))
+    wanted = " ".join(quote(line) for line in effective_settings(port, forwarding, tunnel_port, policy))
     return (
         f"sshd -t && effective=$(sshd -T -C user={quote(operator)},host=any,addr=192.0.2.1) && "
         f"for line in {wanted}; do "
@@ -92,20 +101,22 @@ def key_file(operator: Operator) -> artefacts.File:
 
 
 @deploy("sshd")
-def sshd(machine: Host, forwarding: str | None = None, tunnel_port: int | None = None) -> None:
-    """Harden sshd, behind the lock-out guard; ``forwarding`` and ``tunnel_port``: see ``config``."""
+def sshd(machine: Host, forwarding: str | None = None, tunnel_port: int | None = None, policy: Policy = MODERN) -> None:
+    """Harden sshd, behind the lock-out guard; ``forwarding`` and ``tunnel_port``: see ``config``.
+
+    ``policy``: what its OpenSSH knows.
+    """
     authority = machine.authority
+    text = config(
+        machine.ssh_port,
+        machine.operators,
+        user_ca=authority is not None,
+        forwarding=forwarding,
+        policy=policy,
+        tunnel_port=tunnel_port,
+    )
     files: list[artefacts.File | artefacts.Link] = [
-        artefacts.File(
-            "/etc/ssh/sshd_config.d/00-hearth.conf",
-            config(
-                machine.ssh_port,
-                machine.operators,
-                user_ca=authority is not None,
-                forwarding=forwarding,
-                tunnel_port=tunnel_port,
-            ),
-        ),
+        artefacts.File("/etc/ssh/sshd_config.d/00-hearth.conf", text),
         artefacts.File("/etc/sudoers.d/hearth", template(__file__, "sudoers.j2", group=operators.GROUP), mode="440"),
         *(key_file(operator) for operator in machine.operators),
     ]
@@ -115,7 +126,7 @@ def sshd(machine: Host, forwarding: str | None = None, tunnel_port: int | None =
         name="Harden sshd and let the operators in",
         change="sshd",
         artefacts=tuple(files),
-        check=f"visudo -cq && {check(machine.ssh_port, machine.operators[0].name, forwarding, tunnel_port)}",
+        check="visudo -cq && " + check(machine.ssh_port, machine.operators[0].name, forwarding, tunnel_port, policy),
         # Reload: sessions stay. An sshd that found its new port taken has ended, though, and systemd leaves it so
         # (RestartPreventExitStatus): then this starts it with the old files.
         activate="systemctl reload-or-restart ssh",

@@ -16,14 +16,16 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from hearth import artefacts, layout
+from hearth.inventory.model import RouterPage
 from hearth.render import template
-from hearth.ssh_policy import CIPHERS, KEX, MACS
-from roles.tunnel_server.accounts import KEYS, KINDS, NOLOGIN, Account, key_file
-from roles.tunnel_server.facts import END_SESSIONS, HostKey, Login, Logins, StaleSessions
+from hearth.ssh_policy import CIPHERS, MACS, MODERN, Policy
+from roles.tunnel_server.accounts import KEYS, KINDS, NOLOGIN, Account, key_files
+from roles.tunnel_server.facts import HostKey, Login, Logins, StaleSessions
 
 PACKAGES = ("openssh-server", "openssh-client", "python3", "systemd")
 
 CONFIG = "/etc/ssh/hearth-tunnel/sshd_config"
+HOSTS = "/etc/hearth/tunnel-hosts"
 UNIT = "hearth-tunnel-sshd.service"
 UPGRADED = "hearth-tunnel-sshd-upgraded"
 JOURNAL = "hearth-tunnel"
@@ -36,18 +38,27 @@ _UNITS = "/etc/systemd/system"
 _LOGIN = Login(home="/nonexistent", shell=NOLOGIN, password="*")  # noqa: S106 (no password fits it)
 
 
-def config(accounts: Sequence[Account], port: int, *, host_key: str = layout.TUNNEL_HOST_KEY, keys: str = KEYS) -> str:
-    """The tunnel sshd's configuration, whole."""
+def config(accounts: Sequence[Account], ports: Sequence[int], policy: Policy = MODERN, *, keys: str = KEYS) -> str:
+    """The tunnel sshd's configuration, whole. ``keys``: the folder of the accounts' key files."""
     return template(
         __file__,
         "sshd_config.j2",
-        accounts=accounts,
-        kinds=KINDS,
-        port=port,
-        host_key=host_key,
-        keys=keys,
+        accounts=[
+            {
+                "name": account.name,
+                "key_files": " ".join(key_files(account, keys)) or "none",
+                "forwarding": KINDS[account.kind].forwarding,
+                "gateway_ports": KINDS[account.kind].gateway_ports,
+                "listen": " ".join(account.listen) or "none",
+                "open": " ".join(account.open) or "none",
+            }
+            for account in accounts
+        ],
+        ports=ports,
+        host_key=layout.TUNNEL_HOST_KEY,
         nologin=NOLOGIN,
-        kex=",".join(KEX),
+        kex=",".join(policy.kex),
+        penalties=policy.penalties,
         ciphers=",".join(CIPHERS),
         macs=",".join(MACS),
     )
@@ -60,13 +71,14 @@ def effective_settings(account: Account) -> tuple[str, ...]:
         "maxsessions 0",
         "usepam no",
         "authenticationmethods publickey",
-        f"authorizedkeysfile {KEYS}/%u",
+        f"authorizedkeysfile {' '.join(key_files(account)) or 'none'}",
         f"forcecommand {NOLOGIN}",
         "allowstreamlocalforwarding no",
         "permittunnel no",
         f"allowtcpforwarding {kind.forwarding}",
-        f"permitlisten {' '.join(kind.listen) or 'none'}",
-        f"permitopen {' '.join(kind.open) or 'none'}",
+        f"gatewayports {kind.gateway_ports}",
+        f"permitlisten {' '.join(account.listen) or 'none'}",
+        f"permitopen {' '.join(account.open) or 'none'}",
     )
 
 
@@ -86,11 +98,13 @@ def check(accounts: Iterable[Account]) -> str:
 
 def key_check(accounts: Iterable[Account]) -> str:
     """The shell command that has OpenSSH itself count the keys that it can read."""
-    return " && ".join(
-        f'test "$(ssh-keygen -l -f {KEYS}/{quote(account.name)} 2>/dev/null | wc -l)" -eq {len(account.keys)} || '
-        f"{{ echo 'OpenSSH cannot read every key of {account.name}' >&2; exit 1; }}"
+    tests = [
+        f'test "$(cat {" ".join(key_files(account))} | ssh-keygen -l -f - 2>/dev/null | wc -l)" -eq '
+        f"{len(account.keys)} || {{ echo 'OpenSSH cannot read every key of {account.name}' >&2; exit 1; }}"
         for account in accounts
-    )
+        if account.keys
+    ]
+    return " && ".join(tests) or "true"
 
 
 def activate() -> str:
@@ -99,24 +113,34 @@ def activate() -> str:
         f"systemctl daemon-reload; if test -e {_UNITS}/{UNIT}; "
         f"then systemctl enable --quiet {UNIT} {UPGRADED}.path && systemctl restart {UNIT} {UPGRADED}.path && "
         f"systemctl try-restart systemd-journald@{JOURNAL}.service; "
-        f"else systemctl stop {UNIT} {UPGRADED}.path; fi"
+        f"else systemctl stop {UNIT} {UPGRADED}.path 2>/dev/null; true; fi"
     )
 
 
-def verify(port: int) -> str:
-    """The shell command that looks whether the port answers with the kept host key."""
-    return (
+def verify(ports: Sequence[int]) -> str:
+    """The shell command that looks whether each port answers with the kept host key."""
+    return " && ".join(
         f"ssh-keyscan -T 10 -t ed25519 -p {port} 127.0.0.1 2>/dev/null | cut -d' ' -f2,3 | "
         f"grep -qxF -- \"$(cut -d' ' -f1,2 {layout.TUNNEL_HOST_KEY}.pub)\" || "
         f"{{ echo 'the tunnel sshd does not answer on port {port} with its host key' >&2; exit 1; }}"
+        for port in ports
     )
 
 
-def files_of(accounts: Sequence[Account], port: int) -> tuple[artefacts.File, ...]:
+def hosts_file(routers: Iterable[RouterPage]) -> str:
+    """The tunnel sshd's own /etc/hosts: loopback, and the routers under the names that helpers ask for."""
+    lines = dict.fromkeys(f"{page.address} {page.name}" for page in routers if page.name)
+    return template(__file__, "hosts.j2", lines=lines)
+
+
+def files_of(
+    accounts: Sequence[Account], ports: Sequence[int], policy: Policy = MODERN, routers: Sequence[RouterPage] = ()
+) -> tuple[artefacts.File, ...]:
     """Everything but the keys: the configuration, the units, the journal's settings."""
-    own = {"port": port, "config": CONFIG, "journal": JOURNAL, "unit": UNIT}
+    own = {"ports": ports, "config": CONFIG, "journal": JOURNAL, "unit": UNIT, "hosts": HOSTS}
     return (
-        artefacts.File(CONFIG, config(accounts, port)),
+        artefacts.File(CONFIG, config(accounts, ports, policy)),
+        artefacts.File(HOSTS, hosts_file(routers)),
         artefacts.File(f"{_UNITS}/{UNIT}", template(__file__, "unit.service.j2", **own)),
         artefacts.File(f"{_UNITS}/{UPGRADED}.path", template(__file__, "upgraded.path.j2")),
         artefacts.File(f"{_UNITS}/{UPGRADED}.service", template(__file__, "upgraded.service.j2", **own)),
@@ -160,15 +184,23 @@ def end_sessions() -> Generator[StringCommand, None, None]:
     for sentence in stale.sessions:
         host.log(sentence)
     if stale.sessions or stale.unrecorded:
-        yield StringCommand(END_SESSIONS, "end")
+        yield StringCommand(layout.TUNNEL_SESSIONS, "end")
     else:
         host.noop("every live session has its key")
 
 
 @deploy("Tunnels")
-def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
-    """Serve tunnels for ``accounts`` on ``port``; end what lives on from keys that are gone."""
-    program = Path(__file__).parent / "files/end-sessions"
+def tunnel_server(
+    accounts: tuple[Account, ...],
+    ports: tuple[int, ...],
+    policy: Policy = MODERN,
+    routers: tuple[RouterPage, ...] = (),
+) -> None:
+    """Serve tunnels for ``accounts`` on each of ``ports``; end what lives on from keys that are gone.
+
+    ``policy``: what the host's OpenSSH knows. ``routers``: whose names are theirs here, whatever DNS says.
+    """
+    program = Path(__file__).parent / "files/tunnel-sessions"
     logins(name="Make the tunnels' accounts", names=tuple(account.name for account in accounts))
     host_key(name="Make the tunnel sshd's host key")
     artefacts.put(
@@ -179,23 +211,23 @@ def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
         activate="systemctl restart systemd-sysctl",
     )
     artefacts.put(
-        name="Put the program that ends sessions",
+        name="Put the program that lists and ends sessions",
         change="tunnel-sessions",
-        artefacts=(artefacts.File(END_SESSIONS, program.read_text(), mode="755"),),
-        check=f"{END_SESSIONS} status >/dev/null",
+        artefacts=(artefacts.File(layout.TUNNEL_SESSIONS, program.read_text(), mode="755"),),
+        check=f"{layout.TUNNEL_SESSIONS} status >/dev/null",
     )
     artefacts.put(
         name=f"Put the keys that may open tunnels ({sum(len(account.keys) for account in accounts)})",
         change="tunnel-keys",
-        artefacts=tuple(artefacts.File(f"{KEYS}/{account.name}", key_file(account)) for account in accounts),
+        artefacts=tuple(artefacts.File(*file) for account in accounts for file in key_files(account).items()),
         check=key_check(accounts),
     )
     artefacts.put(
-        name=f"Serve tunnels on port {port}",
+        name=f"Serve tunnels on port {' and '.join(str(port) for port in ports)}",
         change="tunnel-sshd",
-        artefacts=files_of(accounts, port),
+        artefacts=files_of(accounts, ports, policy, routers),
         check=check(accounts),
         activate=activate(),
-        verify=verify(port),
+        verify=verify(ports),
     )
     end_sessions(name="End the sessions of keys that are gone")

@@ -6,37 +6,51 @@ Two fences stand around every account, and each has to do alone: what sshd's con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from hearth import layout
-from hearth.inventory.model import Household
+from hearth.inventory.model import Helper, Household, PersonKey, PiHost, RouterPage
 
 KEYS = "/etc/ssh/tunnel-keys"
-"""The accounts' keys, a file each: root's, outside any home."""
+"""The accounts' keys: root's, outside any home."""
 
 NOLOGIN = "/usr/sbin/nologin"
 HEAD = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 
-KindName = Literal["tunnel"]
+KindName = Literal["tunnel", "screen", "viewer", "socks"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What sshd's configuration allows all keys of an account, in sshd's words; empty means nothing.
+    """What sshd's configuration allows all keys of an account, in sshd's words.
 
     ``forwarding``: ``remote`` (the client publishes a port of its own here) or ``local`` (it reaches one from here).
-    ``listen`` and ``open``: the patterns of PermitListen and PermitOpen.
+    ``gateway_ports``: ``clientspecified`` lets the client name the address that it listens on, ``no`` makes it this
+    host's loopback whatever the client names. ``listen``: the patterns of PermitListen where the keys are too many to
+    be told one by one. ``file_each``: the keys lie in a file for each name, and not all in one. sshd logs the file of a
+    key that it accepts, so the journal then says who it was.
     """
 
     forwarding: Literal["remote", "local"]
+    gateway_ports: Literal["clientspecified", "no"] = "no"
     listen: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
+    file_each: bool = True
 
 
 KINDS: dict[KindName, Kind] = {
-    "tunnel": Kind("remote", listen=(f"127.10.*:{layout.HTTPS_TUNNEL_PORT}", f"127.10.*:{layout.SSH_TUNNEL_PORT}")),
+    "tunnel": Kind(
+        "remote",
+        gateway_ports="clientspecified",
+        listen=(f"127.10.*:{layout.HTTPS_TUNNEL_PORT}", f"127.10.*:{layout.SSH_TUNNEL_PORT}"),
+        file_each=False,
+    ),
+    "screen": Kind("remote"),
+    "viewer": Kind("local"),
+    "socks": Kind("local"),
 }
 
 
@@ -44,13 +58,15 @@ KINDS: dict[KindName, Kind] = {
 class KeyLine:
     """One key, and the only HOST:PORT pairs that it may listen on here (``listen``) or reach from here (``open``).
 
-    ``key``: an OpenSSH public key; its comment does not count. ``name``: whose it is, one word.
+    ``key``: an OpenSSH public key; its comment does not count. ``name``: whose it is, as a path (``karl``,
+    ``mueller/oma``). ``expires``: from when on the key opens nothing any more, an aware time; None for never.
     """
 
     key: str
     name: str
     listen: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,16 @@ class Account:
     name: str
     kind: KindName
     keys: tuple[KeyLine, ...]
+
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """PermitListen: the kind's patterns, or what the keys may do all together."""
+        return KINDS[self.kind].listen or tuple(dict.fromkeys(place for line in self.keys for place in line.listen))
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """PermitOpen, as ``listen``."""
+        return tuple(dict.fromkeys(place for line in self.keys for place in line.open))
 
 
 def render(line: KeyLine) -> str:
@@ -73,13 +99,20 @@ def render(line: KeyLine) -> str:
         *(f'permitlisten="{place}"' for place in line.listen or ("none:1",)),
         *(f'permitopen="{place}"' for place in line.open or ("none:1",)),
     ]
-    options = ",".join(("restrict", "port-forwarding", f'command="{NOLOGIN}"', *permits))
+    end = [f'expiry-time="{line.expires.astimezone(UTC):%Y%m%d%H%M%S}Z"'] if line.expires else []
+    options = ",".join(("restrict", "port-forwarding", f'command="{NOLOGIN}"', *permits, *end))
     return f"{options} {' '.join(line.key.split()[:2])} {line.name}"
 
 
-def key_file(account: Account) -> str:
-    """The account's key file, whole."""
-    return HEAD + "".join(f"{render(line)}\n" for line in account.keys)
+def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
+    """The account's key files, whole: path -> text."""
+    if not KINDS[account.kind].file_each:
+        return {f"{folder}/{account.name}": HEAD + "".join(f"{render(line)}\n" for line in account.keys)}
+    texts: dict[str, str] = {}
+    for line in account.keys:
+        path = f"{folder}/{account.name}/{line.name}"
+        texts[path] = f"{texts.get(path, HEAD)}{render(line)}\n"
+    return texts
 
 
 def household_account(households: Iterable[Household]) -> Account:
@@ -102,3 +135,50 @@ def household_account(households: Iterable[Household]) -> Account:
             if household.tunnel_key is not None
         ),
     )
+
+
+def support_accounts(machine: PiHost) -> tuple[Account, ...]:
+    """The support Pi's accounts: ``screen`` for who is helped, ``viewer`` for who helps, ``socks`` for router pages."""
+    zone = ZoneInfo(machine.time_zone)
+    return (
+        Account(layout.SCREEN_USER, "screen", tuple(_screen_lines(machine.households, zone))),
+        Account(layout.VIEWER_USER, "viewer", tuple(_viewer_lines(machine.helpers, machine.households, zone))),
+        Account(layout.SOCKS_USER, "socks", tuple(_socks_lines(machine, zone))),
+    )
+
+
+def ends(key: PersonKey, zone: ZoneInfo) -> datetime | None:
+    """When a key ends: at the midnight after its last day."""
+    if key.until is None:
+        return None
+    return datetime.combine(key.until + timedelta(days=1), time(), zone)
+
+
+def _screen_lines(households: Iterable[Household], zone: ZoneInfo) -> Iterator[KeyLine]:
+    for household in households:
+        for screen in household.screens:
+            # sshd compares what the client asks for as a text: "localhost" for -R 17934:… and -R localhost:17934:….
+            places = (f"localhost:{screen.port}", f"127.0.0.1:{screen.port}")
+            name = f"{household.id}/{screen.name}"
+            yield KeyLine(screen.key.key, name, listen=places, expires=ends(screen.key, zone))
+
+
+def _viewer_lines(helpers: Iterable[Helper], households: Iterable[Household], zone: ZoneInfo) -> Iterator[KeyLine]:
+    screens = [screen for household in households for screen in household.screens]
+    for helper in helpers:
+        places = tuple(f"localhost:{screen.port}" for screen in screens if helper.name in screen.helpers)
+        for key in helper.keys if places else ():
+            yield KeyLine(key.key, helper.name, open=places, expires=ends(key, zone))
+
+
+def _socks_lines(machine: PiHost, zone: ZoneInfo) -> Iterator[KeyLine]:
+    places = tuple(dict.fromkeys(place for page in machine.pi.routers for place in page_places(page)))
+    for helper in machine.helpers:
+        for key in helper.keys if places and machine.name in helper.socks else ():
+            yield KeyLine(key.key, helper.name, open=places, expires=ends(key, zone))
+
+
+def page_places(page: RouterPage) -> tuple[str, ...]:
+    """A router page by its address and by its name: sshd resolves no name before it compares."""
+    address = f"[{page.address}]" if ":" in page.address else page.address
+    return (f"{address}:{page.port}", *((f"{page.name}:{page.port}",) if page.name else ()))

@@ -10,9 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
 
-from hearth import layout
-
-END_SESSIONS = f"{layout.PROGRAMS}/end-sessions"
+from hearth.layout import TUNNEL_SESSIONS
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,14 @@ class HostKey(FactBase[str | None]):
 
 @dataclass(frozen=True)
 class Stale:
-    """What ``end-sessions`` would do: the sessions that have to end, a sentence each; whether lines are unrecorded."""
+    """What ``tunnel-sessions end`` would do: whom it would end, a sentence each; whether lines are unrecorded."""
 
     sessions: tuple[str, ...] = ()
     unrecorded: bool = False
 
 
 def parse_stale(lines: Iterable[str]) -> Stale:
-    """Given the output of ``end-sessions status``, return Stale. Raises ValueError on lines of another form."""
+    """Given the output of ``tunnel-sessions status``, return Stale. Raises ValueError on lines of another form."""
     sessions: list[str] = []
     unrecorded = False
     for line in lines:
@@ -111,7 +109,7 @@ class StaleSessions(FactBase[Stale]):
 
     @override
     def command(self) -> str:
-        return f"test ! -x {END_SESSIONS} || {END_SESSIONS} status"
+        return f"test ! -x {TUNNEL_SESSIONS} || {TUNNEL_SESSIONS} status"
 
     @override
     def process(self, output: list[str]) -> Stale:

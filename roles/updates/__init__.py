@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import time
+
 from pyinfra.api.deploy import deploy
 
 from hearth import artefacts, schedule
-from hearth.inventory.model import Updates
+from hearth.inventory.model import Updates, Window
 from hearth.render import template
 
 PACKAGES = ("unattended-upgrades",)
+
+AT_NIGHT = Updates(Window(time(3), time(5)))
+"""When hosts that belong to no household update, in the fleet's time zone."""
 
 # Upgrades start in the first half of the window; what asks for a reboot gets it late in the window, when they are
 # done. A reboot that is missed waits for the same time of the next night.

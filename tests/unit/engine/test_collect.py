@@ -13,6 +13,8 @@ from hearth.inventory.collected import Collected
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMIvScik939+AuX714xMbrQJMOfQtSEVEM3CbJtNkYb"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIpXP9AFoGk1W0fpexBZwAiJPu0Je/YLODK3EBYBnCqp"
+DNS_KEY = "512 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="
+OTHER_DNS_KEY = "512 3 15 2Mpzqz67SwuFCgpurHtoArXa7jUAN0uygRtMJpokUeU="
 
 
 def test_a_boxs_answer_becomes_its_keys_without_their_comments() -> None:
@@ -24,10 +26,18 @@ def test_a_relays_answer_holds_the_keys_of_its_tunnel_server() -> None:
     assert collect.parse([f"host {KEY}", f"tunnel-host {OTHER}"]) == Collected((KEY,), None, (OTHER,))
 
 
+def test_a_boxs_answer_holds_its_key_for_dns_updates() -> None:
+    assert collect.parse([f"host {KEY}", f"dns {DNS_KEY}"]) == Collected((KEY,), dns_key=DNS_KEY)
+
+
 @pytest.mark.parametrize(
     "lines",
     [
         [],
+        [f"host {KEY}", f"dns {KEY}"],
+        [f"host {KEY}", f"tunnel {DNS_KEY}"],
+        [f"host {KEY}", "dns Private-key-format: v1.3"],
+        [f"host {KEY}", f"dns {DNS_KEY} ; evil.example. IN A 192.0.2.1"],
         [f"tunnel {KEY}"],
         [f"host {KEY}", "tunnel ssh-ed25519 AAAA"],
         [f"host {KEY}", "-----BEGIN OPENSSH PRIVATE KEY-----"],
@@ -77,6 +87,16 @@ def test_a_new_tunnel_key_is_taken_and_told() -> None:
         f"tunnel key now {collect.fingerprints([OTHER])}, before {collect.fingerprints([KEY])}",
     )
     assert collect.differences(new, new) == ()
+
+
+def test_a_key_for_dns_updates_is_kept_and_told_when_it_is_new_or_other(tmp_path: Path) -> None:
+    none, old, new = Collected((KEY,)), Collected((KEY,), dns_key=DNS_KEY), Collected((KEY,), dns_key=OTHER_DNS_KEY)
+    file = tmp_path / "collected" / "box-mueller.yaml"
+    collect.write(file, collect.rendered("box-mueller", old))
+    assert collect.read(file) == old
+    assert collect.differences(none, old) == (f"DNS key {collect.fingerprints([DNS_KEY])}",)
+    assert collect.differences(old, none) == ("no DNS key any more",)
+    assert [len(sentence.split("SHA256:")) for sentence in collect.differences(old, new)] == [3]
 
 
 def test_fingerprints_are_those_of_ssh_keygen() -> None:

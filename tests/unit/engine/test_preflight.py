@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hearth.preflight import Machine, parse_machine, refusal
+from hearth.preflight import WITH_SMALL_BOARDS, Machine, parse_machine, refusal
 
 GIB = 1 << 30
 GOOD = Machine("debian", "13", "amd64", 10 * GIB, systemd=True)
@@ -31,6 +31,12 @@ def test_what_will_not_do_is_named(machine: Machine, words: str) -> None:
     sentence = refusal(machine, ("13",), 6 * GIB)
     assert sentence is not None
     assert words in sentence
+
+
+def test_a_small_old_board_will_do_where_nothing_is_bound_to_an_architecture() -> None:
+    board = replace(GOOD, system="raspbian", release="12", architecture="armhf")
+    assert refusal(board, ("12", "13"), GIB, WITH_SMALL_BOARDS) is None
+    assert "amd64 and arm64" in str(refusal(board, ("12", "13"), GIB))
 
 
 def test_a_converged_box_that_its_household_has_filled_is_still_converged() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import date, time
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 from hearth.inventory import groups, load_or_raise
 from hearth.inventory.faults import InventoryError
-from hearth.inventory.model import DynamicDns, Household, Road, Window
+from hearth.inventory.model import DynamicDns, Household, PersonKey, Road, RouterPage, Window
 from tests.unit.inventory.corpus import GOOD
 
 MIB, GIB = 1024**2, 1024**3
@@ -234,6 +234,28 @@ def test_the_operator_is_the_fleets_first_when_local_yaml_names_none(fleet_folde
     road = load_or_raise(fleet_folder).roads["relay1"][0]
 
     assert (road.user, road.identity) == ("anna", None)
+
+
+def test_a_pi_has_a_second_port_and_router_pages_and_helpers_who_may_open_them(fleet_folder: Path) -> None:
+    plain = load_or_raise(fleet_folder)
+    assert (plain.pis[0].socks_port, plain.pis[0].routers, plain.helpers[0].socks) == (22999, (), ())
+    routers = "    routers: [{name: router.lan, address: 192.168.1.1}, {address: fd00::1, port: 8080}]"
+    _edit(fleet_folder, "fleet.yaml", "    tunnel_port: 9212", f"    socks_port: 2999\n{routers}")
+    _edit(fleet_folder, "fleet.yaml", "  - name: karl", "  - name: karl\n    socks: [pi1]")
+
+    fleet = load_or_raise(fleet_folder)
+
+    assert fleet.pis[0].socks_port == 2999
+    assert fleet.pis[0].routers == (RouterPage("192.168.1.1", 80, "router.lan"), RouterPage("fd00::1", 8080))
+    assert fleet.helpers[0].socks == ("pi1",)
+
+
+def test_a_persons_key_may_have_a_last_day(fleet_folder: Path) -> None:
+    key = f"{BENCH_KEY} oma"
+    assert _household(fleet_folder, "mueller").screens[0].key == PersonKey(key)
+    _edit(fleet_folder, "households/mueller.yaml", key, f"{{key: {key}, until: 2027-01-31}}")
+
+    assert _household(fleet_folder, "mueller").screens[0].key == PersonKey(key, date(2027, 1, 31))
 
 
 def _put_authority(folder: Path) -> None:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from hearth.inventory.defaults import BUILT_IN, SSH_PORT, TUNNEL_PORT
+from hearth.inventory.defaults import BUILT_IN, SOCKS_PORT, SSH_PORT, TUNNEL_PORT
 from hearth.inventory.schema import _DEMANDS
 
 REPOSITORY = Path(__file__).parents[3]
@@ -121,6 +121,7 @@ def test_the_defaults_of_the_schemas_are_those_of_the_code() -> None:
     fleet = {path: schema for name, path, schema, _ in _all() if name == "fleet.schema.json"}
     assert fleet["ssh_port"]["default"] == SSH_PORT
     assert fleet["pis.*.tunnel_port"]["default"] == fleet["relays.*.tunnel_port"]["default"] == TUNNEL_PORT
+    assert fleet["pis.*.socks_port"]["default"] == SOCKS_PORT
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -21,6 +21,8 @@ def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(register, "FOLDER", tmp_path / "register")
     monkeypatch.setattr(register, "FILE", tmp_path / "register/register.json")
     monkeypatch.setattr(register, "IP_FORWARD", tmp_path / "ip_forward")
+    (tmp_path / "instances").write_text("128\n")
+    monkeypatch.setattr(register, "INOTIFY_INSTANCES", tmp_path / "instances")
     monkeypatch.setattr(register, "BOOT_ID", tmp_path / "boot_id")
     monkeypatch.setattr(state, "LOCKS", tmp_path / "locks")
     monkeypatch.delenv("HEARTH_LAB_STATE", raising=False)
@@ -42,14 +44,16 @@ def test_a_lab_is_for_one_inventory_and_an_inventory_for_one_lab(tmp_path: Path)
         register.enter("two", tmp_path / "a", True, set())
 
 
-def test_the_last_lab_puts_forwarding_back_as_the_first_one_found_it(own_machine: Path) -> None:
+def test_the_last_lab_puts_the_machines_settings_back_as_the_first_one_found_them(own_machine: Path) -> None:
     register.enter("one", own_machine / "a", True, set())
     (own_machine / "ip_forward").write_text("1\n")
+    (own_machine / "instances").write_text("1024\n")
     register.enter("two", own_machine / "b", True, set())
     register.leave("one")
     assert (own_machine / "ip_forward").read_text() == "1\n"
     register.leave("two")
     assert (own_machine / "ip_forward").read_text() == "0\n"
+    assert (own_machine / "instances").read_text() == "128\n"
     assert not (own_machine / "register").exists()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from hearth.inventory import load_or_raise
 from hearth.inventory.model import Fleet
-from hearth.lab.network import router_rules
+from hearth.lab import rules
 from hearth.lab.process import LabError
-from hearth.lab.topology import HIGHEST_HOST, Bench, Names, check_lab_name, hosts_file, members
+from hearth.lab.topology import HIGHEST_HOST, Bench, Names, check_lab_name, hosts_file, members, resolver
 
 EXAMPLE = Path(__file__).parents[3] / "inventory"
 
@@ -41,7 +41,7 @@ def test_the_example_fleet_has_the_hosts_of_the_manual(fleet: Fleet) -> None:
     assert list(found) == ["relay1", "pi1", "box-mueller", "box-schmidt", "visitor", "helper-pc", "oma-pc"]
     assert {name for name, member in found.items() if not member.at_home} == {"relay1", "visitor"}
     assert found["pi1"].forwards == (9212, 22999)
-    assert found["relay1"].names == ("relay1.home.example", "mueller.home.example", "schmidt.home.example")
+    assert found["relay1"].names == ("relay1.home.example",)
 
 
 def test_no_two_hosts_share_a_public_or_a_bench_address(fleet: Fleet) -> None:
@@ -76,12 +76,18 @@ def test_a_name_that_cannot_name_a_namespace_is_refused(name: str) -> None:
         check_lab_name(name)
 
 
-def test_a_household_resolves_to_its_relay_for_clients_and_not_for_boxes(fleet: Fleet) -> None:
+def test_hosts_of_the_fleet_find_relays_and_pis_in_a_file_and_clients_ask_the_dns(fleet: Fleet) -> None:
     found = members(fleet, {})
-    relay, box, visitor = found[0], found[2], found[4]
-    assert f"{relay.public_address} relay1.home.example mueller.home.example" in hosts_file(visitor, found)
+    relay, pi, box, visitor = found[0], found[1], found[2], found[4]
+    in_the_lab = "198.51.100.2 releases.hearth.lab\n198.51.100.2 address.hearth.lab\n198.51.100.4 ns.hearth.lab\n"
+    for member in (relay, box, visitor):
+        assert f"127.0.1.1 {member.name}\n" in hosts_file(member, found)
+        assert in_the_lab + "198.51.100.5 acme.hearth.lab\n" in hosts_file(member, found)
+        assert "mueller.home.example" not in hosts_file(member, found)
     assert f"{relay.public_address} relay1.home.example\n" in hosts_file(box, found)
-    assert "127.0.1.1 box-mueller\n" in hosts_file(box, found)
+    assert f"{pi.public_address} pi1.home.example\n" in hosts_file(box, found)
+    assert "home.example" not in hosts_file(visitor, found)
+    assert (str(resolver(visitor)), str(resolver(box))) == ("198.51.100.4", "198.51.100.3")
 
 
 def test_a_relay_known_by_its_address_alone_needs_no_line(fleet: Fleet) -> None:
@@ -89,7 +95,20 @@ def test_a_relay_known_by_its_address_alone_needs_no_line(fleet: Fleet) -> None:
     assert "192.0.2.9" not in hosts_file(found[2], found)
 
 
-def test_only_the_router_of_the_pi_forwards_ports(fleet: Fleet) -> None:
-    found = {member.name: member for member in members(fleet, {})}
-    assert router_rules(found["pi1"]).count("dnat ip to 192.168.1.10") == 2
-    assert "dnat ip" not in router_rules(found["box-mueller"])
+def test_routers_forward_what_the_fleet_says_and_no_more(fleet: Fleet) -> None:
+    mueller, schmidt = fleet.households
+    changed = (replace(mueller, access="forwarded", relay=None), replace(schmidt, access="upnp"))
+    before = {member.name: member for member in members(fleet, {})}
+    after = {member.name: member for member in members(replace(fleet, households=changed), {})}
+    assert {name: one.forwards for name, one in before.items() if one.forwards} == {"pi1": (9212, 22999)}
+    assert after["box-mueller"].forwards == (80, 443, mueller.ssh_port)
+    assert (after["box-schmidt"].forwards, after["box-schmidt"].upnp) == ((), True)
+    assert not any(one.upnp for one in before.values())
+
+
+def test_a_routers_rules_name_each_port_that_it_passes_on(fleet: Fleet) -> None:
+    box = {member.name: member for member in members(fleet, {})}["box-mueller"]
+    assert [line.split()[-5:] for line in rules.router(box, (80, 443)).splitlines() if "dnat ip" in line] == [
+        [port, "dnat", "ip", "to", "192.168.1.10"] for port in ("80", "443")
+    ]
+    assert "dnat ip" not in rules.router(box, ())

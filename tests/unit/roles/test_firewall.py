@@ -48,4 +48,20 @@ def test_the_table_is_replaced_in_one_file_and_no_other_table_is_touched() -> No
 def test_an_undone_first_firewall_leaves_no_table_behind() -> None:
     command = firewall.activate()
     assert "reload-or-restart hearth-firewall.service" in command
-    assert command.endswith("nft destroy table inet hearth; fi")
+    assert command.endswith("nft 'add table inet hearth; delete table inet hearth'; fi")
+
+
+def test_the_ports_that_the_loaded_table_lets_in_are_read() -> None:
+    listed = [
+        "table inet hearth {",
+        "\tchain input {",
+        "\t\ttype filter hook input priority filter; policy drop;",
+        '\t\tiif "lo" accept',
+        "\t\ttcp dport 2022 accept",
+        "\t\ttcp dport 2023 reject with tcp reset",
+        "\t\ttcp dport 2222 jump ssh",
+        "\t\ttcp dport { 9212, 22999 } jump tunnels",
+        "\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",
+    ]
+    assert firewall.parse_ports(listed) == {2022, 2222, 9212, 22999}
+    assert firewall.parse_ports([]) == frozenset()

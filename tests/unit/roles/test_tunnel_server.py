@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from roles import tunnel_server
-from roles.tunnel_server.accounts import Account, KeyLine, household_account, key_file, render
+from roles.tunnel_server.accounts import Account, KeyLine, household_account, key_files, render
 from roles.tunnel_server.facts import Login, parse_logins, parse_stale
 
 from .samples import HOUSEHOLD
@@ -51,24 +51,26 @@ def test_a_key_that_may_listen_nowhere_says_so_since_a_missing_option_allows_all
 
 def test_the_key_file_is_whole_and_has_a_line_a_household_that_has_told_its_key() -> None:
     silent = replace(HOUSEHOLD, id="weber", slot=19, tunnel_key=None)
-    lines = key_file(household_account((MUELLER, silent, SCHMIDT))).splitlines()
+    files = key_files(household_account((MUELLER, silent, SCHMIDT)))
+    assert list(files) == ["/etc/ssh/tunnel-keys/hearth-tunnel"]
+    lines = files["/etc/ssh/tunnel-keys/hearth-tunnel"].splitlines()
     assert lines[0].startswith("# This file belongs to hearth")
     assert [line.rsplit(" ", 1)[1] for line in lines[1:]] == ["mueller", "schmidt"]
     assert 'permitlisten="127.10.1.2:10443"' in lines[2]
 
 
 def test_the_server_gives_nobody_a_session_a_socket_a_device_or_another_way_in() -> None:
-    found = settings(tunnel_server.config((RELAYS,), 9212))
+    found = settings(tunnel_server.config((RELAYS,), (9212,)))
     assert found["Port"] == "9212"
     assert found["AllowUsers"] == "hearth-tunnel"
-    assert found["AuthorizedKeysFile"] == "/etc/ssh/tunnel-keys/%u"
+    assert found["AuthorizedKeysFile"] == "none"
     assert found["AuthenticationMethods"] == "publickey"
     assert found["MaxSessions"] == "0"
     assert found["ForceCommand"] == "/usr/sbin/nologin"
     no = (
         *("UsePAM", "PermitRootLogin", "PermitTTY", "PermitUserRC", "PermitUserEnvironment", "X11Forwarding"),
         *("AllowAgentForwarding", "PermitTunnel", "AllowTcpForwarding", "AllowStreamLocalForwarding"),
-        *("PasswordAuthentication", "KbdInteractiveAuthentication", "HostbasedAuthentication"),
+        *("PasswordAuthentication", "KbdInteractiveAuthentication", "HostbasedAuthentication", "GatewayPorts"),
     )
     assert {found[keyword] for keyword in no} == {"no"}
     assert (found["PermitListen"], found["PermitOpen"], found["UnusedConnectionTimeout"]) == ("none", "none", "none")
@@ -76,17 +78,19 @@ def test_the_server_gives_nobody_a_session_a_socket_a_device_or_another_way_in()
 
 
 def test_the_server_itself_allows_the_account_the_two_ports_of_any_household_and_no_more() -> None:
-    match = tunnel_server.config((RELAYS,), 9212).partition("\nMatch ")[2]
+    match = tunnel_server.config((RELAYS,), (9212,)).partition("\nMatch ")[2]
     assert [line.strip() for line in match.splitlines()] == [
         "User hearth-tunnel",
+        "AuthorizedKeysFile /etc/ssh/tunnel-keys/hearth-tunnel",
         "AllowTcpForwarding remote",
+        "GatewayPorts clientspecified",
         "PermitListen 127.10.*:10443 127.10.*:10022",
         "PermitOpen none",
     ]
 
 
 def test_a_dead_line_is_given_up_before_a_box_comes_back_and_crowds_may_come_at_once() -> None:
-    found = settings(tunnel_server.config((RELAYS,), 9212))
+    found = settings(tunnel_server.config((RELAYS,), (9212,)))
     box_gives_up_after_s = 15 * 3
     assert int(found["ClientAliveInterval"]) * int(found["ClientAliveCountMax"]) < box_gives_up_after_s
     assert (found["LoginGraceTime"], found["MaxStartups"]) == ("120", "1000:30:2000")
@@ -94,7 +98,7 @@ def test_a_dead_line_is_given_up_before_a_box_comes_back_and_crowds_may_come_at_
 
 
 def test_a_restart_of_the_unit_leaves_the_sessions_alone() -> None:
-    files = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), 9212)}
+    files = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,))}
     unit = files["/etc/systemd/system/hearth-tunnel-sshd.service"].splitlines()
     assert {"KillMode=process", "TasksMax=infinity", "Restart=always", "LogNamespace=hearth-tunnel"} <= set(unit)
 
@@ -115,12 +119,12 @@ def test_what_the_program_says_is_told_apart_from_what_it_must_not_say() -> None
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
     """The program that ends sessions, as a module."""
-    path = str(Path(tunnel_server.__file__).parent / "files/end-sessions")
-    loader = importlib.machinery.SourceFileLoader("end_sessions", path)
-    spec = importlib.util.spec_from_loader("end_sessions", loader)
+    path = str(Path(tunnel_server.__file__).parent / "files/tunnel-sessions")
+    loader = importlib.machinery.SourceFileLoader("tunnel_sessions", path)
+    spec = importlib.util.spec_from_loader("tunnel_sessions", loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["end_sessions"] = module
+    sys.modules["tunnel_sessions"] = module
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     loader.exec_module(module)
     sys.dont_write_bytecode = before
@@ -128,7 +132,9 @@ def program() -> ModuleType:
 
 
 def lines_of(program: ModuleType, folder: Path, account: Account) -> dict[str, str]:
-    (folder / account.name).write_text(key_file(account))
+    for path, text in key_files(account, str(folder)).items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
     found: dict[str, str] = program.lines_of(folder, account.name)
     return found
 
@@ -164,7 +170,8 @@ def test_a_session_is_judged_by_its_key_and_by_the_line_that_it_came_in_with(
 def test_a_login_is_that_of_the_process_and_not_of_an_earlier_one_with_its_number(program: ModuleType) -> None:
     def record(pid: int, at_s: float, key: str) -> str:
         message = f"Accepted publickey for hearth-tunnel from 192.0.2.7 port 5 ssh2: ED25519 {program.fingerprint(key)}"
-        return json.dumps({"MESSAGE": message, "_PID": str(pid), "__MONOTONIC_TIMESTAMP": str(int(at_s * 1e6))})
+        times = {f"__{clock}_TIMESTAMP": str(int(at_s * 1e6)) for clock in ("MONOTONIC", "REALTIME")}
+        return json.dumps({"MESSAGE": message, "_PID": str(pid), **times})
 
     noise = json.dumps({"MESSAGE": [1, 2], "_PID": "10", "__MONOTONIC_TIMESTAMP": "1"})
     logins = program.logins_in([record(10, 50, OTHER), noise, record(10, 101, KEY), record(12, 50, KEY)], 0.0)

@@ -29,10 +29,17 @@ class BoxFolder:
     def tls(self) -> Path:
         return self.base / "hearth" / "tls"
 
-    def run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def store(self) -> Path:
+        """What mod_md keeps."""
+        return self.base / "md"
+
+    def run(self, program: str, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         path = f"{self.base / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
         command = ["sh", "-c", self._moved(program), program, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": path})
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env={"PATH": path}, timeout=timeout_s
+        )
 
     def make_key(self, name: str = NAME) -> None:
         done = self.run("make-tls-key", name)
@@ -57,10 +64,14 @@ class BoxFolder:
         for old, new in (
             ("/etc/hearth/tls", str(self.tls)),
             ("/etc/apache2", str(self.base / "apache2")),
+            ("/var/lib/hearth/acme", str(self.store)),
+            ("/run/hearth-acme", str(self.base / "run")),
+            ("/usr/lib/hearth/", str(self.base / "lib") + "/"),
             ("127.0.0.1:443", f"127.0.0.1:{self.port}"),
             ("root:root", f"{owner}:{group}"),
             ("-o root -g root", f"-o {owner} -g {group}"),
             ("sleep 0.5", "sleep 0.05"),
+            ("sleep 20", "sleep 0.05"),
         ):
             text = text.replace(old, new)
         return text

@@ -13,7 +13,7 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from hearth import authority
-from hearth.inventory.model import Authority, Box, Certificates
+from hearth.inventory.model import Authority, Box
 from roles import certs
 from roles.certs.facts import Certificate, Request, TlsFiles, TlsState, parse_state
 from roles.certs.rules import incomplete, needs, unserved
@@ -43,7 +43,8 @@ def test_the_fact_reads_what_a_real_box_printed() -> None:
     assert state.certificate.issuer_key_id == "6fe223eb25d516d42ac04711ff971d3e3aafb5e6"
     assert state.certificate.end == datetime(2027, 2, 21, 5, 26, 8, tzinfo=UTC)
     assert state.apache_uses_it
-    assert state.served == state.certificate.fingerprint
+    assert state.served == state.certificate
+    assert state.managed is None
     assert needs(state, [NAME], state.certificate.issuer_key_id, DAYS_90, NOW) is None
 
 
@@ -119,7 +120,11 @@ def test_the_box_makes_its_files_again_for_a_reason(state: TlsState, reason: str
     ("uses", "served", "stale"), [(True, "f00d", False), (True, "old", True), (True, None, True), (False, None, False)]
 )
 def test_apache_is_reloaded_when_it_serves_something_else(uses: bool, served: str | None, stale: bool) -> None:
-    assert unserved(replace(GOOD, apache_uses_it=uses, served=served)) is stale
+    answer = replace(LEAF, fingerprint=served) if served else None
+    assert unserved(replace(GOOD, apache_uses_it=uses, served=answer)) is stale
+    by_acme = replace(LEAF, fingerprint="acme")
+    assert unserved(replace(GOOD, apache_uses_it=uses, managed=by_acme, served=answer)) is uses
+    assert not unserved(replace(GOOD, apache_uses_it=uses, managed=by_acme, served=by_acme))
 
 
 # What the operation does
@@ -174,12 +179,8 @@ def test_the_signed_certificate_is_staged_and_installed(
     assert str(install) == f"/usr/lib/hearth/install-certificate {NAME} {str(upload).removeprefix('cat > ')}"
 
 
-def test_without_an_authority_the_way_out_is_told(
-    root: Authority, operation: Callable[[Box, TlsState], Iterator[object]]
-) -> None:
+def test_without_an_authority_the_way_out_is_told(operation: Callable[[Box, TlsState], Iterator[object]]) -> None:
     assert "hearth ca init" in sentence(*operation(replace(BOX, authority=None), GOOD))
-    acme = replace(BOX, authority=root, certificates=Certificates("acme"))
-    assert "issuer acme comes with the relay" in sentence(*operation(acme, GOOD))
 
 
 def test_halves_of_two_authorities_are_refused_instead_of_signed_for_ever(

@@ -91,7 +91,7 @@ def test_apache_serves_the_new_certificate_afterwards(serving: BoxFolder, root: 
     assert (done.returncode, done.stderr) == (0, "")
     state = serving.state()
     assert state.certificate is not None
-    assert state.served == state.certificate.fingerprint
+    assert state.served == state.certificate
     assert state.certificate.issuer_key_id == authority.tls_ca_key_id(root.tls_ca)
 
 

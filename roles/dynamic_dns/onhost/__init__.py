@@ -1,0 +1,1 @@
+"""The program that the dynamic_dns role puts on the box; standard library only."""

@@ -1,0 +1,1 @@
+"""The program that the router_port role puts on the box; standard library only."""
