@@ -26,11 +26,14 @@ PACKAGES = ("openssh-server", "openssh-client", "python3", "systemd")
 CONFIG = "/etc/ssh/hearth-tunnel/sshd_config"
 UNIT = "hearth-tunnel-sshd.service"
 UPGRADED = "hearth-tunnel-sshd-upgraded"
+WATCH = "hearth-tunnel-watch.service"
+END_DEAD = f"{layout.PROGRAMS}/end-dead-tunnels"
 JOURNAL = "hearth-tunnel"
 """The namespace of the tunnel sshd's journal: ``journalctl --namespace=hearth-tunnel``."""
 
-SERVICES = (UNIT, f"{UPGRADED}.path")
+SERVICES = (UNIT, f"{UPGRADED}.path", WATCH)
 
+FILES = Path(__file__).parent / "files"
 _UNITS = "/etc/systemd/system"
 # With UsePAM no, sshd takes the ! of a fresh account for a locked one.
 _LOGIN = Login(home="/nonexistent", shell=NOLOGIN, password="*")  # noqa: S106 (no password fits it)
@@ -168,7 +171,6 @@ def end_sessions() -> Generator[StringCommand, None, None]:
 @deploy("Tunnels")
 def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
     """Serve tunnels for ``accounts`` on ``port``; end what lives on from keys that are gone."""
-    program = Path(__file__).parent / "files/end-sessions"
     logins(name="Make the tunnels' accounts", names=tuple(account.name for account in accounts))
     host_key(name="Make the tunnel sshd's host key")
     artefacts.put(
@@ -181,7 +183,7 @@ def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
     artefacts.put(
         name="Put the program that ends sessions",
         change="tunnel-sessions",
-        artefacts=(artefacts.File(END_SESSIONS, program.read_text(), mode="755"),),
+        artefacts=(artefacts.File(END_SESSIONS, (FILES / "end-sessions").read_text(), mode="755"),),
         check=f"{END_SESSIONS} status >/dev/null",
     )
     artefacts.put(
@@ -197,5 +199,19 @@ def tunnel_server(accounts: tuple[Account, ...], port: int) -> None:
         check=check(accounts),
         activate=activate(),
         verify=verify(port),
+    )
+    watch = f"{_UNITS}/{WATCH}"
+    artefacts.put(
+        name="End tunnels whose line is dead, that their boxes can come back",
+        change="tunnel-watch",
+        artefacts=(
+            artefacts.File(END_DEAD, (FILES / "end-dead-tunnels").read_text(), mode="755"),
+            artefacts.File(watch, template(__file__, "watch.service.j2", port=port, program=END_DEAD)),
+            artefacts.Link(f"{_UNITS}/multi-user.target.wants/{WATCH}", watch),
+        ),
+        activate=f"systemctl daemon-reload; if test -e {watch}; then systemctl restart {WATCH}; "
+        f"else systemctl stop {WATCH}; fi",
+        # A program that cannot see connections ends at once.
+        verify=f"sleep 1; systemctl is-active --quiet {WATCH}",
     )
     end_sessions(name="End the sessions of keys that are gone")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from hearth import layout
 from hearth.lab.lab import Lab
 from roles import tunnel_server
 from roles.tunnel_server.accounts import Account, KeyLine, render
-from tests.lab.boxes import RELAY, Converge, Operator
+from tests.lab.boxes import RELAY, VISITOR, Converge, Operator
 
 RELAY_NAME = "relay1.home.example"
-ATTACKER = "visitor"
+ATTACKER = VISITOR
 Variant = Literal["hardened", "server", "key options", "naive"]
 PORTS: dict[Variant, int] = {"hardened": 9212, "server": 9213, "key options": 9214, "naive": 9215}
 SLOTS = {"mueller": 17, "schmidt": 18}
@@ -215,24 +215,14 @@ def prepare(lab: Lab, keys: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def relay(
-    lab: Lab,
-    lab_inventory: Path,
-    start: Callable[..., None],
-    bare_relay: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Relay:
+def relay(lab: Lab, bare_relay: Operator) -> Relay:
     """A relay converged with two households' keys, which the attacker has, and the weaker sshds beside it."""
-    start(ATTACKER)
-    operator = Operator(lab, lab_inventory).with_fleet(
-        tmp_path_factory.mktemp("attacks") / "inventory", lambda fleet, household: None
-    )
     keys = {name: make_key(lab, name) for name in SLOTS}
-    made = Relay(lab, operator, Converge(0, ""))
+    made = Relay(lab, bare_relay, Converge(0, ""))
     for name, key in keys.items():
         made.tell(name, key)
-    run = operator.converge(limit=RELAY, deploy="deploys/relay.py")
+    run = bare_relay.converge(limit=RELAY, deploy="deploys/relay.py")
     assert run.status == 0, run.output[-4000:]
     prepare(lab, keys)
     lab.exec(RELAY, shlex.split(OPEN_PORTS))
-    return Relay(lab, operator, run)
+    return Relay(lab, bare_relay, run)
