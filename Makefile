@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv
 
-.PHONY: setup demo test check lint types unit bench clean
+.PHONY: setup demo test check lint types unit bench bench-relay clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +42,10 @@ unit: setup
 
 bench: setup
 	$(BIN)/python demo/bench.py
+
+# N tunnels at once against one relay; clients and relay share this machine.
+bench-relay: setup
+	$(BIN)/python demo/bench_relay.py $(N)
 
 clean: setup
 	$(BIN)/hearth lab down
