@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
 	chromium chromium-driver
 
-.PHONY: setup demo test check lint types unit page bench bench-fleet clean
+.PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay clean
 
 setup: $(VENV)/.ready
 
@@ -51,6 +51,10 @@ bench: setup
 # A fleet of thousands without a host: HOUSEHOLDS=5000 NIGHTS=90
 bench-fleet: setup
 	$(BIN)/python demo/bench_fleet.py
+
+# N tunnels at once against one relay; clients and relay share this machine.
+bench-relay: setup
+	$(BIN)/python demo/bench_relay.py $(N)
 
 clean: setup
 	$(BIN)/hearth lab down

@@ -55,8 +55,8 @@ class Certificates:
     """Who issues a box's TLS certificate.
 
     ``lifetime_days`` is for ``issuer: operator``, the rest for ``acme``: ``directory``, the URL of the server's
-    directory (RFC 8555, 7.1.1); ``contact``, the mail address of its account, never None there; ``root``, where a
-    private server's own authority lies on the operator's machine (PEM), if the box does not know it anyway.
+    directory (RFC 8555, 7.1.1); ``contact``, the mail address of its account, never None there; ``root``, a file
+    on the operator's machine (PEM) with the authorities of a private server: its own, and that of what it issues.
     """
 
     issuer: Issuer = "operator"

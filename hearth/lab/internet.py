@@ -52,7 +52,7 @@ class Internet:
         acme.start(self.acme, self.base, valid_for)
         acme.wait(self.acme)
 
-    def write_root(self, path: Path) -> None:
-        """Tell the inventory what to trust the certificate authority's own HTTPS by."""
+    def write_roots(self, path: Path) -> None:
+        """Tell the inventory by what to trust the certificate authority's own HTTPS, and what it issues."""
         path.parent.mkdir(exist_ok=True)
-        path.write_text(local.header(self.names.lab) + acme.root(self.acme))
+        path.write_text(local.header(self.names.lab) + acme.root(self.acme) + acme.issuing_roots(self.acme))

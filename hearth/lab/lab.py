@@ -72,7 +72,6 @@ class Lab(Surroundings):
             with self._step("Start the name server and the certificate authority"):
                 internet = self.internet
                 internet.up(fleet, tuple(state.load(self.folder).members.values()))
-                internet.write_root(keys.acme_root(fleet.folder))
             with self._step("Serve the releases"):
                 releases.fill(self.folder / "releases", release_folder)
                 releases.serve(self.names, self.folder / "releases", self.folder / "releases.log")
@@ -90,6 +89,7 @@ class Lab(Surroundings):
                     hosts.wait_running(self._machine(member.name), BOOT_TIMEOUT_S)
             with self._step("Wait until the certificate authority answers"):
                 acme.wait(internet.acme)
+                internet.write_roots(keys.acme_root(fleet.folder))
 
     def down(self) -> None:
         """End the lab and remove all of it: processes, namespaces, links, rules, files, its part of the inventory."""

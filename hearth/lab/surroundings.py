@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from hearth.lab import acme, dns, hosts, network, register, state, upnp
+from hearth.lab import acme, dns, hosts, keys, network, register, state, upnp
 from hearth.lab.internet import Internet
 from hearth.lab.process import LabError
 from hearth.lab.progress import Step, silently
@@ -80,6 +80,7 @@ class Surroundings:
         """Start the ACME server anew, with another root; its certificates are then valid for that long."""
         with state.locked(self.name):
             self.internet.restart_acme(valid_for)
+            self.internet.write_roots(keys.acme_root(Path(register.entry(self.name).inventory)))
 
     def set_router(self, host: str, forwards: Sequence[int] = (), upnp_mode: upnp.Mode = "off") -> None:
         """Have the router before ``host`` pass on these TCP ports to it, and let itself be asked for more or not.

@@ -39,10 +39,11 @@ LONGEST_DELAY_MS = (20_000, 32_000)
 # (on the first day the relay does not know its key yet) need not be up after it: it goes on trying by itself. The
 # unit's file is gone when an undo takes the first one away again, or when the household needs no tunnel any more.
 ACTIVATE = (
-    f"up=$(systemctl is-active {UNIT}); systemctl daemon-reload; "
+    f"up=$(systemctl is-active {UNIT}); "
     f"if ! test -e {UNIT_FILE}; then "
-    f'if test "$up" != inactive; then systemctl stop {UNIT}; fi; '
-    f"rm -f /etc/systemd/system/multi-user.target.wants/{UNIT}; exit 0; fi; "
+    # Before systemd forgets the file: a unit that waits for its next attempt would be left as failed.
+    f"systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload; systemctl reset-failed {UNIT} 2>/dev/null; "
+    f"rm -f /etc/systemd/system/multi-user.target.wants/{UNIT}; exit 0; fi; systemctl daemon-reload; "
     f"systemctl enable --quiet {UNIT} || exit 1; "
     f'if test "$up" = active; then systemctl restart {UNIT}; else systemctl restart --no-block {UNIT}; fi'
 )
@@ -157,6 +158,7 @@ def unit(household: Household, relay: Relay) -> str:
     return template(
         __file__,
         "tunnel.service.j2",
+        unit=UNIT,
         relay=relay.name,
         account=layout.TUNNEL_USER,
         options=ssh_options(household, relay),

@@ -28,11 +28,14 @@ CONFIG = "/etc/ssh/hearth-tunnel/sshd_config"
 HOSTS = "/etc/hearth/tunnel-hosts"
 UNIT = "hearth-tunnel-sshd.service"
 UPGRADED = "hearth-tunnel-sshd-upgraded"
+WATCH = "hearth-tunnel-watch.service"
+END_DEAD = f"{layout.PROGRAMS}/end-dead-tunnels"
 JOURNAL = "hearth-tunnel"
 """The namespace of the tunnel sshd's journal: ``journalctl --namespace=hearth-tunnel``."""
 
-SERVICES = (UNIT, f"{UPGRADED}.path")
+SERVICES = (UNIT, f"{UPGRADED}.path", WATCH)
 
+FILES = Path(__file__).parent / "files"
 _UNITS = "/etc/systemd/system"
 # With UsePAM no, sshd takes the ! of a fresh account for a locked one.
 _LOGIN = Login(home="/nonexistent", shell=NOLOGIN, password="*")  # noqa: S106 (no password fits it)
@@ -200,7 +203,6 @@ def tunnel_server(
 
     ``policy``: what the host's OpenSSH knows. ``routers``: whose names are theirs here, whatever DNS says.
     """
-    program = Path(__file__).parent / "files/tunnel-sessions"
     logins(name="Make the tunnels' accounts", names=tuple(account.name for account in accounts))
     host_key(name="Make the tunnel sshd's host key")
     artefacts.put(
@@ -213,7 +215,7 @@ def tunnel_server(
     artefacts.put(
         name="Put the program that lists and ends sessions",
         change="tunnel-sessions",
-        artefacts=(artefacts.File(layout.TUNNEL_SESSIONS, program.read_text(), mode="755"),),
+        artefacts=(artefacts.File(layout.TUNNEL_SESSIONS, (FILES / "tunnel-sessions").read_text(), mode="755"),),
         check=f"{layout.TUNNEL_SESSIONS} status >/dev/null",
     )
     artefacts.put(
@@ -229,5 +231,19 @@ def tunnel_server(
         check=check(accounts),
         activate=activate(),
         verify=verify(ports),
+    )
+    watch = f"{_UNITS}/{WATCH}"
+    artefacts.put(
+        name="End tunnels whose line is dead, that their boxes can come back",
+        change="tunnel-watch",
+        artefacts=(
+            artefacts.File(END_DEAD, (FILES / "end-dead-tunnels").read_text(), mode="755"),
+            artefacts.File(watch, template(__file__, "watch.service.j2", ports=ports, program=END_DEAD)),
+            artefacts.Link(f"{_UNITS}/multi-user.target.wants/{WATCH}", watch),
+        ),
+        activate=f"systemctl daemon-reload; if test -e {watch}; then systemctl restart {WATCH}; "
+        f"else systemctl stop {WATCH}; fi",
+        # A program that cannot see connections ends at once.
+        verify=f"sleep 1; systemctl is-active --quiet {WATCH}",
     )
     end_sessions(name="End the sessions of keys that are gone")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +12,7 @@ from hearth import layout
 from hearth.lab.lab import Lab
 from roles.tunnel_server.accounts import Account, KeyLine
 from tests.lab.boxes import RELAY, Converge, Operator
-from tests.lab.sshds import ATTACKER, OPEN_PORTS, Sshd, Variant, make_key, start_services, start_weaker_sshds
+from tests.lab.sshds import OPEN_PORTS, Sshd, Variant, make_key, start_services, start_weaker_sshds
 
 RELAY_NAME = "relay1.home.example"
 SLOTS = {"mueller": 17, "schmidt": 18}
@@ -59,25 +57,15 @@ def account_of(keys: dict[str, str]) -> Account:
 
 
 @pytest.fixture(scope="module")
-def relay(
-    lab: Lab,
-    lab_inventory: Path,
-    start: Callable[..., None],
-    bare_relay: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Relay:
+def relay(lab: Lab, bare_relay: Operator) -> Relay:
     """A relay converged with two households' keys, which the attacker has, and the weaker sshds beside it."""
-    start(ATTACKER)
-    operator = Operator(lab, lab_inventory).with_fleet(
-        tmp_path_factory.mktemp("attacks") / "inventory", lambda fleet, household: None
-    )
     keys = {name: make_key(lab, name) for name in SLOTS}
-    made = Relay(lab, operator, Converge(0, ""))
+    made = Relay(lab, bare_relay, Converge(0, ""))
     for name, key in keys.items():
         made.tell(name, key)
-    run = operator.converge(limit=RELAY, deploy="deploys/relay.py")
+    run = bare_relay.converge(limit=RELAY, deploy="deploys/relay.py")
     assert run.status == 0, run.output[-4000:]
     start_services(lab, RELAY)
     start_weaker_sshds(lab, RELAY, (account_of(keys),))
     lab.exec(RELAY, shlex.split(OPEN_PORTS))
-    return Relay(lab, operator, run)
+    return Relay(lab, bare_relay, run)

@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 MUELLER = "box-mueller"
 RELAY = "relay1"
+VISITOR = "visitor"
 DOMAIN = "mueller.home.example"
 
 
@@ -220,6 +221,15 @@ def relay_snapshot(lab: Lab, start: Callable[..., None]) -> str:
 
 
 @pytest.fixture(scope="module")
-def bare_relay(lab: Lab, relay_snapshot: str) -> None:
-    """A relay that no other test file has touched."""
+def bare_relay(
+    lab: Lab,
+    lab_inventory: Path,
+    start: Callable[..., None],
+    relay_snapshot: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Operator:
+    """The operator of a relay that no other test file has touched, with an inventory of his own; a visitor is there."""
+    start(VISITOR)
     lab.start_from(RELAY, relay_snapshot)
+    folder = tmp_path_factory.mktemp("relay") / "inventory"
+    return Operator(lab, lab_inventory).with_fleet(folder, lambda fleet, household: None)

@@ -20,17 +20,21 @@ from hearth.lab.lab import Lab
 from hearth.lab.real_release import with_real_release
 from tests.lab.boxes import bare_relay, box, first_run, fresh_box, packaged_box, relay_snapshot
 from tests.lab.clouds import bare, bare_box, old_cloud
+from tests.lab.homes import first_day, home, visitor
 
 __all__ = [
     "bare",
     "bare_box",
     "bare_relay",
     "box",
+    "first_day",
     "first_run",
     "fresh_box",
+    "home",
     "old_cloud",
     "packaged_box",
     "relay_snapshot",
+    "visitor",
 ]
 
 EXAMPLE = Path(__file__).parents[2] / "inventory"

@@ -1,28 +1,22 @@
 """From the first day to the box behind its tunnel: collected keys, the road through the relay, what comes out of it.
 
-The flow of the first day is the fixture ``home``: converge the relay, collect it, converge the box over the bench,
-collect it, converge the relay again. From there on the bench link is out, as in life.
+The flow of the first day is what the fixture ``home`` begins with (tests/lab/homes.py): converge the relay, collect it,
+converge the box over the bench, collect it, converge the relay again. From there on the bench link is out, as in life.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hearth.lab.lab import Lab
-from tests.lab.boxes import DOMAIN, MUELLER, RELAY, REPOSITORY, Converge, Operator, wait_for
+from tests.lab.boxes import DOMAIN, MUELLER, RELAY, Operator, wait_for
+from tests.lab.homes import ADDRESS, collect, copied, tunnel_is_up
 
 pytestmark = pytest.mark.lab
 
-HEARTH = Path(sys.executable).with_name("hearth")
-RELAY_DEPLOY = "deploys/relay.py"
-ADDRESS = "127.10.0.17"
 VISITOR = "203.0.113.7"
 KNOWN_HOSTS = Path("~/.ssh/known_hosts").expanduser()
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIpXP9AFoGk1W0fpexBZwAiJPu0Je/YLODK3EBYBnCqp"
@@ -44,65 +38,13 @@ print(answer.decode(errors="replace"))
 """
 
 
-def collect(operator: Operator, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``hearth collect`` to its end."""
-    return subprocess.run(
-        [str(HEARTH), "collect", *arguments, "--inventory", str(operator.inventory)],
-        cwd=REPOSITORY,
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def visit(lab: Lab, path: str, visitor: str = VISITOR) -> str:
     """What the box answers to a visitor whose connection comes out of the relay's end of the tunnel."""
     return lab.exec(RELAY, ["python3", "-", ADDRESS, visitor, DOMAIN, path], stdin=VISIT, check=False).stdout
 
 
-def tunnel_is_up(lab: Lab) -> bool:
-    return ADDRESS in lab.exec(RELAY, ["ss", "-Hltn", "sport = :10022"]).stdout
-
-
 def known_hosts() -> bytes | None:
     return KNOWN_HOSTS.read_bytes() if KNOWN_HOSTS.exists() else None
-
-
-@pytest.fixture(scope="module")
-def home(
-    lab: Lab,
-    lab_inventory: Path,
-    first_run: Converge,
-    bare_relay: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Operator]:
-    """The operator of a box that only its tunnel reaches, after the first day; he has an inventory of his own."""
-    lab.start_from(MUELLER, "converged")
-    operator = copied(Operator(lab, lab_inventory), tmp_path_factory.mktemp("home") / "inventory")
-    converged(operator.converge(limit=RELAY, deploy=RELAY_DEPLOY))
-    collected(collect(operator, RELAY))
-    converged(operator.converge())
-    collected(collect(operator, "mueller"))
-    converged(operator.converge(limit=RELAY, deploy=RELAY_DEPLOY))
-    wait_for(lambda: tunnel_is_up(lab), 60, "the tunnel")
-    lab.bench(MUELLER, False)
-    yield operator
-    lab.bench(MUELLER, True)
-
-
-def copied(operator: Operator, folder: Path) -> Operator:
-    """The operator with a copy of the inventory, to spoil."""
-    return operator.with_fleet(folder, lambda fleet, household: None)
-
-
-def converged(run: Converge) -> None:
-    assert run.status == 0, run.output[-4000:]
-
-
-def collected(run: subprocess.CompletedProcess[str]) -> None:
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_a_converge_through_the_relay_needs_no_further_flag_and_changes_nothing(home: Operator) -> None:

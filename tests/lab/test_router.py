@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from hearth.inventory import load_or_raise
 from hearth.lab.lab import Lab
 from roles.router import MAPS_PROGRAM, render
-from tests.lab.boxes import wait_for
+from tests.lab.boxes import Operator, wait_for
 from tests.lab.routing import (
     CHUNK_BYTES,
     CHUNKS,
@@ -37,20 +35,11 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def relay(
-    lab: Lab,
-    lab_inventory: Path,
-    start: Callable[..., None],
-    bare_relay: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Relay]:
+def relay(lab: Lab, bare_relay: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     """A converged relay with two households, one of which has a public port, and their stand-ins."""
-    start(VISITOR)
-    folder = tmp_path_factory.mktemp("router")
-    inventory = Path(shutil.copytree(lab_inventory, folder / "inventory"))
-    deploy = folder / "relay.py"
+    deploy = tmp_path_factory.mktemp("router") / "relay.py"
     deploy.write_text(DEPLOY)
-    made = Relay(lab, inventory, deploy)
+    made = Relay(lab, bare_relay.inventory, deploy)
     made.household("schmidt", lambda data: data.update(relay={"name": RELAY, "public_port": PUBLIC_PORT}))
     run = made.converge()
     assert run.status == 0, run.output[-4000:]

@@ -72,6 +72,11 @@ def test_a_household_is_back_within_a_minute_of_the_relays_return() -> None:
     assert "\nRestart=always\n" in tunnel.unit(HOUSEHOLD, RELAY)
 
 
+def test_each_mishap_begins_with_the_first_delay_again() -> None:
+    """systemd counts a unit's restarts for ever; as root, since the account may not tell it to forget them."""
+    assert "\nExecStartPost=+-/usr/bin/systemctl reset-failed hearth-tunnel.service\n" in tunnel.unit(HOUSEHOLD, RELAY)
+
+
 def test_a_crowd_is_spread_over_the_whole_delay() -> None:
     """A thousand neighbours, and as many households whose slots are not in a row, fill every tenth of it alike."""
     for step in (1, 7, 64):

@@ -100,7 +100,15 @@ def test_a_dead_line_is_given_up_before_a_box_comes_back_and_crowds_may_come_at_
 def test_a_restart_of_the_unit_leaves_the_sessions_alone() -> None:
     files = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,))}
     unit = files["/etc/systemd/system/hearth-tunnel-sshd.service"].splitlines()
-    assert {"KillMode=process", "TasksMax=infinity", "Restart=always", "LogNamespace=hearth-tunnel"} <= set(unit)
+    assert {"KillMode=process", "Restart=always", "LogNamespace=hearth-tunnel"} <= set(unit)
+
+
+def test_neither_the_unit_nor_the_kernel_stops_at_some_2000_tunnels_of_two_processes() -> None:
+    files = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,))}
+    unit = files["/etc/systemd/system/hearth-tunnel-sshd.service"].splitlines()
+    assert {"TasksMax=infinity", "LimitNPROC=infinity", "LimitNOFILE=1048576"} <= set(unit)
+    kernel = Path(tunnel_server.__file__).with_name("templates").joinpath("sysctl.conf.j2").read_text().splitlines()
+    assert "-kernel.pid_max = 4194304" in kernel
 
 
 def test_the_accounts_are_read_without_their_passwords() -> None:
@@ -116,19 +124,23 @@ def test_what_the_program_says_is_told_apart_from_what_it_must_not_say() -> None
         parse_stale(["Traceback (most recent call last):"])
 
 
-@pytest.fixture(scope="module")
-def program() -> ModuleType:
-    """The program that ends sessions, as a module."""
-    path = str(Path(tunnel_server.__file__).parent / "files/tunnel-sessions")
-    loader = importlib.machinery.SourceFileLoader("tunnel_sessions", path)
-    spec = importlib.util.spec_from_loader("tunnel_sessions", loader)
+def loaded(name: str) -> ModuleType:
+    """One of the role's programs, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(tunnel_server.FILES / name))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["tunnel_sessions"] = module
+    sys.modules[loader.name] = module
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     loader.exec_module(module)
     sys.dont_write_bytecode = before
     return module
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    """The program that ends sessions."""
+    return loaded("tunnel-sessions")
 
 
 def lines_of(program: ModuleType, folder: Path, account: Account) -> dict[str, str]:
@@ -178,3 +190,25 @@ def test_a_login_is_that_of_the_process_and_not_of_an_earlier_one_with_its_numbe
     mine = program.login_of(program.Session((10, 11), "hearth-tunnel", start_s=100.0), logins)
     assert mine.fingerprint == program.fingerprint(KEY)
     assert program.login_of(program.Session((12, 13), "hearth-tunnel", start_s=100.0), logins) is None
+
+
+# As ss prints them (iproute2 6.15), shortened: a line that is alive and quiet, one that sends just now, a dead one of
+# IPv6, one whose other end takes nothing at the moment but says so.
+CONNECTIONS = """\
+0 0   198.51.100.11:9212 198.51.100.13:60850 bbr rto:204 lastsnd:29096 lastrcv:29096 lastack:29096 rcv_space:14480
+0 200 198.51.100.11:9212 198.51.100.14:35044 bbr rto:204 lastsnd:4 lastrcv:8000 lastack:4 unacked:2 rcv_space:14480
+0 500 [fd00:db8::1]:9212 [fd00:db8::2]:60360 bbr rto:25000 backoff:6 lastsnd:99 lastrcv:21000 lastack:20500 unacked:6
+0 900 198.51.100.11:9212 198.51.100.15:60361 bbr rto:204 lastsnd:21000 lastrcv:22000 lastack:150 unacked:1 notsent:9
+"""
+
+
+def test_a_line_is_dead_when_what_was_sent_is_not_acknowledged_and_not_when_it_is_only_quiet() -> None:
+    assert loaded("end-dead-tunnels").dead(CONNECTIONS.splitlines()) == ["[fd00:db8::2]:60360"]
+
+
+def test_dead_lines_are_given_up_no_earlier_than_sshd_gives_up_quiet_ones() -> None:
+    program, found = loaded("end-dead-tunnels"), settings(tunnel_server.config((RELAYS,), (9212,)))
+    patience_s = int(found["ClientAliveInterval"]) * int(found["ClientAliveCountMax"])
+    assert patience_s * 1000 == program.DEAD_MS
+    # With the two looks, the box's address is free again before the box has tried in vain for long.
+    assert program.DEAD_MS / 1000 + 2 * program.EVERY_S <= 30
