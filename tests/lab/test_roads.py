@@ -144,6 +144,18 @@ def test_a_change_of_the_tunnel_holds_although_it_cuts_the_road_that_it_came_ove
     assert home.converge().changed == []
 
 
+def test_the_port_of_sshd_moves_although_only_the_tunnel_leads_to_the_box(home: Operator, tmp_path: Path) -> None:
+    moved = home.with_fleet(tmp_path / "inventory", lambda fleet, household: household.update(ssh_port=2299))
+    run = moved.converge()
+    assert run.status == 0, run.output[-4000:]
+    assert run.changed == ["sshd | Harden sshd and let the operators in"]
+    listening = home.lab.exec(MUELLER, ["ss", "-Hltn"]).stdout
+    assert ":2299 " in listening
+    assert ":2222 " not in listening
+    assert moved.converge().changed == []
+    assert home.converge().status == 0
+
+
 def test_a_relay_with_another_host_key_is_refused_and_the_tunnel_goes_back(home: Operator, tmp_path: Path) -> None:
     """Row 23, and the guard: the box that is told of another key opens no tunnel, and takes the old one up again."""
     other = copied(home, tmp_path / "inventory")
