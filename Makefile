@@ -39,7 +39,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 tests/unit
 
 # The status page in Chromium; a process of its own, since pyinfra changes Python's sockets for all that share one.
 page: setup

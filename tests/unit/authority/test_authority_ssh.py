@@ -24,7 +24,7 @@ def line(key: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePr
 ED25519 = line(ed25519.Ed25519PrivateKey.generate())
 
 
-@pytest.mark.parametrize("key", [ED25519, line(rsa.generate_private_key(65537, 3072))])
+@pytest.mark.parametrize("key", [ED25519, line(rsa.generate_private_key(65537, 3072))], ids=["ed25519", "rsa"])
 def test_ssh_keygen_reads_exactly_what_was_granted(
     private: Path, public: Path, passphrase: bytes, tmp_path: Path, key: str
 ) -> None:
@@ -70,6 +70,7 @@ def test_two_certificates_have_two_serial_numbers(private: Path, passphrase: byt
         ("ssh-ed25519 rubbish", "not an OpenSSH public key"),
         ("ä", "not an OpenSSH public key"),
     ],
+    ids=range(7),
 )
 def test_other_keys_are_refused(private: Path, passphrase: bytes, key: str, sentence: str) -> None:
     with pytest.raises(AuthorityError, match=sentence):
