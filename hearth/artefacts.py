@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -175,6 +175,28 @@ def entry(artefact: File | Link) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A change that a host does not have yet: what shall be there, what shall not, and what the host has.
+
+    ``change``: its name on the host, None for a file that is put alone.
+    """
+
+    change: str | None
+    artefacts: tuple[File | Link, ...]
+    absent: tuple[str, ...]
+    state: State
+
+
+watchers: list[Callable[[Pending], None]] = []
+"""Each is told of a change before the first of its commands; a plan's process adds one (``hearth.fleet.preview``)."""
+
+
+def _tell(pending: Pending) -> None:
+    for watcher in watchers:
+        watcher(pending)
+
+
 @operation()
 def put(
     change: str,
@@ -202,6 +224,7 @@ def put(
     if is_settled(state, artefacts, absent, wanted):
         host.noop(f"{change} is as it shall be")
         return
+    _tell(Pending(change, artefacts, absent, state))
     token = secrets.token_hex(16)
     text = json.dumps(
         {
@@ -233,6 +256,7 @@ def put_alone(artefact: File) -> Generator[StringCommand, None, None]:
     if is_as_wanted(artefact, state.paths.get(artefact.path)):
         host.noop(f"{artefact.path} is as it shall be")
         return
+    _tell(Pending(None, (artefact,), (), state))
     folder, path, new = (
         quote(word) for word in (str(Path(artefact.path).parent), artefact.path, f"{artefact.path}.new")
     )

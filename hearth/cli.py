@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, collect, converge, inventory, lab, status, support, zone
+from hearth.commands import authority, collect, converge, gitops, inventory, lab, plan, status, support, zone
 
 app = typer.Typer(
     name="hearth",
@@ -16,7 +16,9 @@ app.command("check")(inventory.check)
 app.command("show")(inventory.show)
 app.command("collect")(collect.collect)
 app.command("status")(status.status)
+app.command("plan")(plan.plan)
 app.command("converge")(converge.converge)
+app.command("gitops")(gitops.gitops)
 app.command("support")(support.support)
 app.command("zone")(zone.zone)
 app.add_typer(lab.app, name="lab")

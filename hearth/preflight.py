@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 from pyinfra import logger
@@ -99,7 +99,13 @@ def _refuse(state: State, host: Host, sentence: str) -> bool:
     return False
 
 
+refusals: list[Callable[[str], None]] = []
+"""Each is told why a host is refused; a plan's process adds one (``hearth.fleet.preview``)."""
+
+
 @operation()
 def refuse(sentence: str) -> Generator[FunctionCommand, None, None]:
     """Fail this host, before anything on it is touched, with ``sentence``."""
+    for told in refusals:
+        told(sentence)
     yield FunctionCommand(_refuse, (sentence,), {})

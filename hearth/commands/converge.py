@@ -102,7 +102,7 @@ def converge(
                 raise typer.Exit(0)
             if not yes:
                 _ask()
-            with display, _stoppable(run, display):
+            with display, stoppable(run, display):
                 end = run.go(display.tell)
     except RunError as refusal:
         typer.echo(str(refusal), err=True)
@@ -119,7 +119,7 @@ def _ask() -> None:
 
 
 @contextmanager
-def _stoppable(run: Prepared, display: Display) -> Iterator[None]:
+def stoppable(run: Prepared, display: Display) -> Iterator[None]:
     """Let Ctrl-C, a hang-up, and the end that a pipeline or a service sends, stop the run instead of this process."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -11,9 +11,9 @@ from itertools import islice
 from hearth.fleet import choice, records, removal, slices
 from hearth.fleet.desired import all_hosts, desired_states, kind_of
 from hearth.fleet.errors import RunError
-from hearth.fleet.events import Budgets, Event, RunBegin, RunEnd, RunResume, Selection, now
+from hearth.fleet.events import Budgets, Event, RunBegin, RunEnd, RunKind, RunResume, Selection, now
 from hearth.fleet.executors import check_scheduler, pool
-from hearth.fleet.history import History, history, reached_in
+from hearth.fleet.history import WHOLE, History, history, reached_in
 from hearth.fleet.limits import DEFAULT_WAVES, Limit, parse_limit, parse_waves
 from hearth.fleet.locks import fleet_lock
 from hearth.fleet.origin import origin, who
@@ -33,7 +33,11 @@ LOGS_KEPT = 30
 
 @dataclass(frozen=True)
 class Asked:
-    """What the operator typed; see ``hearth converge --help``."""
+    """What the operator typed; see ``hearth converge --help``.
+
+    ``changed``: go to those hosts alone that are not known to be what they shall be. ``kind``, ``signer``: for the
+    record; see ``RunBegin`` and ``Origin``.
+    """
 
     limit: tuple[str, ...] = ()
     waves: str | None = None
@@ -47,6 +51,9 @@ class Asked:
     scheduler: str | None = None
     gate: bool = True
     patience_s: float = PATIENCE_S
+    changed: bool = False
+    kind: RunKind = "converge"
+    signer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,14 +139,14 @@ class Prepared:
         fleet, work = self._work.fleet, self._work
         budgets = Budgets(str(self._limits.failures), str(self._limits.removals))
         if self._resumed is not None:
-            return RunResume(now(), origin(fleet.folder), work.waves, budgets)
+            return RunResume(now(), origin(fleet.folder, self._asked.signer), work.waves, budgets)
         return RunBegin(
             now(),
             work.run,
             fleet.name,
-            "converge",
+            self._asked.kind,
             _selection(self._asked),
-            origin(fleet.folder),
+            origin(fleet.folder, self._asked.signer),
             work.waves,
             budgets,
             {each.id: each.slot for each in fleet.households},
@@ -155,7 +162,7 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
         parse_limit(asked.max_failures, "--max-failures"),
         parse_limit(asked.max_removals, "--max-removals"),
     )
-    if sum((asked.resume, asked.pending, bool(asked.limit))) > 1:
+    if sum((asked.resume, asked.pending, asked.changed, bool(asked.limit))) > 1:
         raise RunError("--resume, --pending and --limit each say which hosts: give one of them")
     if asked.scheduler is not None:
         check_scheduler(asked.scheduler)
@@ -186,7 +193,7 @@ def _records(fleet: Fleet) -> Iterator[Record]:
 
 
 def _selection(asked: Asked) -> Selection:
-    return "limit" if asked.limit else "pending" if asked.pending else "all"
+    return "limit" if asked.limit else "pending" if asked.pending else "changed" if asked.changed else "all"
 
 
 def _to_resume(known: History) -> Record:
@@ -214,6 +221,8 @@ def _chosen(
         hosts = choice.left_to_do(resumed, fleet, desired, reached_in(resumed))
     elif asked.limit:
         hosts = choice.limited(fleet, asked.limit)
+    elif asked.changed:
+        hosts = tuple(host for host in all_hosts(fleet) if not known.is_settled(host, desired[host]))
     else:
         hosts = tuple(host for host in all_hosts(fleet) if not asked.pending or host in known.pending)
     chosen = choice.with_deploys(fleet, hosts, choice.kinds_with_deploys())
@@ -229,7 +238,7 @@ def _removals(fleet: Fleet, asked: Asked, limits: _Limits, hosts: tuple[str, ...
     found = removal.removals(_records(fleet), {each.id for each in fleet.households}, servers)
     selection = resumed.begin.selection if resumed else _selection(asked)
     in_run = [name for name in hosts if name in servers]
-    refusal = removal.refusal(found, limits.removals, selection == "all", in_run, asked.remove_all)
+    refusal = removal.refusal(found, limits.removals, selection in WHOLE, in_run, asked.remove_all)
     if refusal is not None:
         raise RunError(refusal)
     new = set(found.gone) - set(resumed.begin.removed) if resumed else set()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 RunKind = Literal["converge", "drift"]
-Selection = Literal["all", "limit", "pending"]
+Selection = Literal["all", "changed", "limit", "pending"]
 Result = Literal["converged", "failed", "unreported", "skipped"]
 State = Literal["converged", "failed", "unreported", "skipped", "waiting"]
 Change = Literal["none", "corrective", "intended"]
@@ -39,6 +39,7 @@ class Origin:
     """Where a run's desired state came from, and who asked for it.
 
     ``commit``: the inventory's git commit, None outside a repository; ``dirty``: whether files differed from it.
+    ``signer``: by whose signature the commit was let in, None where nobody verified one.
     """
 
     who: str
@@ -46,6 +47,7 @@ class Origin:
     dirty: bool
     inventory_sha256: str
     versions: Versions
+    signer: str | None = None
 
 
 @dataclass(frozen=True)

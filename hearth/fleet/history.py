@@ -9,22 +9,30 @@ from hearth.fleet.events import HostEnd, State
 from hearth.fleet.records import Record
 
 PENDING = ("unreported", "skipped")
+WHOLE = ("all", "changed")
+"""The selections that leave nothing undone when they succeed: to whom they do not go is as it should be already."""
 
 
 @dataclass
 class History:
     """``reached``: the SHA-256 of the desired state of each host's last successful attempt; ``states``: each host's
     state in the last run that ended an attempt on it; ``open_run``: the latest run that left something undone, unless
-    a later run over all left nothing."""
+    a later run over all left nothing; ``in_work``: hosts that a killed run has begun since their last end."""
 
     reached: dict[str, str] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
     open_run: Record | None = None
+    in_work: set[str] = field(default_factory=set)
 
     @property
     def pending(self) -> list[str]:
         """The hosts that the last run about them did not reach."""
         return [host for host, state in self.states.items() if state in PENDING]
+
+    def is_settled(self, host: str, desired_sha256: str) -> bool:
+        """Whether the last that is known of a host is that it became what it shall be now."""
+        is_done = self.states.get(host) == "converged" and host not in self.in_work
+        return is_done and self.reached.get(host) == desired_sha256
 
 
 def history(latest_first: Iterable[Record], hosts: Collection[str]) -> History:
@@ -35,7 +43,8 @@ def history(latest_first: Iterable[Record], hosts: Collection[str]) -> History:
         undone = record.end is None or record.end.exit_status != 0
         if undone and not closed and record.begin.kind == "converge":
             found.open_run = record
-        closed = closed or (record.begin.kind == "converge" and (undone or record.begin.selection == "all"))
+        closed = closed or (record.begin.kind == "converge" and (undone or record.begin.selection in WHOLE))
+        found.in_work |= record.in_work - set(found.states)
         for host in record.hosts:
             found.states.setdefault(host, record.state(host))
         for host, sha256 in reached_in(record).items():

@@ -13,10 +13,10 @@ from pathlib import Path
 from hearth.fleet.events import Origin, Versions
 
 
-def origin(folder: Path) -> Origin:
-    """The origin of a run that converges the inventory in ``folder``."""
+def origin(folder: Path, signer: str | None = None) -> Origin:
+    """The origin of a run over the inventory in ``folder``. ``signer``: who signed its commit, if that was verified."""
     commit, dirty = commit_of(folder)
-    return Origin(who(), commit, dirty, inventory_digest(folder), versions())
+    return Origin(who(), commit, dirty, inventory_digest(folder), versions(), signer)
 
 
 def who() -> str:

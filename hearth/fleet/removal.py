@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from hearth.fleet.history import WHOLE
 from hearth.fleet.limits import Limit
 from hearth.fleet.records import Record
 
@@ -27,16 +28,17 @@ def removals(latest_first: Iterable[Record], households: Collection[str], server
     """Compare the inventory's ``households`` with those that earlier runs over all knew.
 
     ``servers``: the relays and Pis. Records are read back to the last run in which all of these converged: what was
-    gone then has lost its access.
+    gone then has lost its access. A run over what has changed leaves out servers that had lost it before.
     """
     before: dict[str, int] = {}
     said: set[str] = set()
     for record in latest_first:
-        if record.begin.selection != "all" or record.begin.kind != "converge":
+        if record.begin.selection not in WHOLE:
             continue
         before = {**record.begin.households, **before}
         said |= set(record.begin.removed)
-        if all(record.state(server) == "converged" for server in servers):
+        gone_to = servers if record.begin.selection == "all" else [each for each in servers if each in record.planned]
+        if all(record.state(server) == "converged" for server in gone_to):
             break
     gone = {name: slot for name, slot in before.items() if name not in households}
     return Removals(gone, len(before), frozenset(said & set(gone)))

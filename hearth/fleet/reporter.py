@@ -28,7 +28,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from typing_extensions import override
 
-from hearth.fleet.wire import PARENT, REPORT
+from hearth.fleet import preview
+from hearth.fleet.wire import PARENT, PLAN, REPORT
 
 _PR_SET_PDEATHSIG = 1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,6 +48,11 @@ def report_if_asked() -> None:
 
     def connected(stock: Callable[[State], None], state: State) -> None:
         state.callback_handlers.append(reporter)
+        if PLAN in os.environ:
+            # Which ``-y`` leaves out; without ``-y`` a host that fails is a question to whoever is at the terminal.
+            state.check_for_changes = True
+            reporter.is_plan = True
+            preview.install(reporter.tell)
         logger.addHandler(reporter.errors)
         stock(state)
 
@@ -112,6 +118,7 @@ class Reporter(BaseStateCallback):
         self._started: dict[Host, float] = {}
         self._ended: dict[Host, tuple[str, float, float]] = {}
         self.errors = _LastErrors()
+        self.is_plan = False
         self.names: dict[tuple[str, str], str] = {}
 
     def tell(self, host: Host, what: str, **more: Any) -> None:
@@ -150,7 +157,20 @@ class Reporter(BaseStateCallback):
     def host_disconnect(self, state: State, host: Host) -> None:  # type: ignore[override]
         self._tell_ended(state, host)
         executed = state.current_stage >= StateStage.Execute
+        if self.is_plan:
+            self._tell_prepared(state, host)
         self.tell(host, "left", operations=len(host.op_hash_order), executed=executed)
+
+    def _tell_prepared(self, state: State, host: Host) -> None:
+        """Tell what would change, when nothing is executed; or that a look at the host failed, which pyinfra passes
+        over as long as other hosts are left."""
+        if host in state.failed_hosts:
+            self.tell(host, "refused", reason=self.errors.told(host.name) or "a look at it failed")
+        for op_hash in host.op_hash_order:
+            meta = state.get_op_data_for_host(host, op_hash).operation_meta
+            self.tell(
+                host, "prepared", operation=op_hash, name=self.names[host.name, op_hash], changes=meta.will_change
+            )
 
     def _note(self, host: Host, op_hash: str) -> None:
         if host.nested_executing_op_hash is None:

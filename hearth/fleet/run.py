@@ -38,7 +38,7 @@ from hearth.fleet.limits import Limit, spent
 from hearth.fleet.masking import masked
 from hearth.fleet.slices import Slice
 from hearth.fleet.verdict import Ran, Verdict
-from hearth.inventory.model import Fleet, Groups
+from hearth.inventory.model import Fleet, Groups, Host
 
 ALL_CONVERGED, FAILED, STOPPED, UNREPORTED, INTERRUPTED = 0, 2, 3, 4, 130
 LARGEST_SLICE = 10
@@ -113,6 +113,12 @@ def summary(states: Iterable[State]) -> str:
 def slice_size(hosts: int, at_once: int) -> int:
     """How many hosts go into a slice, so that all that run at once have about the same to do."""
     return max(1, min(LARGEST_SLICE, -(-hosts // at_once)))
+
+
+def groups_of(hosts: Iterable[Host], kind: str) -> Groups:
+    """pyinfra's groups of some hosts of one kind, for a slice."""
+    members = [(f"@hearth/{host.name}", {kind: host, "roads": host.roads}) for host in hosts]
+    return {{"box": "boxes", "relay": "relays", "pi": "pis"}[kind]: members, "all": members}
 
 
 class Run:
@@ -251,13 +257,9 @@ class Run:
             same = [host for host in hosts if kind_of(self._hosts[host]) == kind]
             for start in range(0, len(same), size):
                 self._slices += 1
-                groups = self._groups(same[start : start + size], kind)
+                groups = groups_of([self._hosts[host] for host in same[start : start + size]], kind)
                 found.append(Slice(self._work.fleet.name, self._work.run, self._slices, deploy, groups))
         return found
-
-    def _groups(self, hosts: Sequence[str], kind: str) -> Groups:
-        members = [(f"@hearth/{name}", {kind: self._hosts[name], "roads": self._hosts[name].roads}) for name in hosts]
-        return {{"box": "boxes", "relay": "relays", "pi": "pis"}[kind]: members, "all": members}
 
     def _begin(self, work: Slice, number: int) -> Future[dict[str, Verdict]]:
         for host in work.hosts:

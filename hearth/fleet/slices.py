@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Collection
@@ -26,7 +27,7 @@ from pathlib import Path
 from hearth.fleet.locks import host_locks
 from hearth.fleet.records import fleet_folder
 from hearth.fleet.verdict import Verdict, verdicts
-from hearth.fleet.wire import PARENT, REPORT
+from hearth.fleet.wire import PARENT, PLAN, REPORT
 from hearth.hostlock import VARIABLE as HOST_LOCK
 from hearth.inventory.groups import SLICE
 from hearth.inventory.model import Groups
@@ -36,6 +37,8 @@ LOCK_PATIENCE_S = 10.0
 # The longest that an operation may be silent: a release of 200 MB over a slow home line, unpacked on an old disk.
 SILENCE_S = 3600.0
 LOOK_EVERY_S = 0.1
+LAST_WORDS = 5
+"""Of so many lines that pyinfra printed last a sentence is made when it told nothing else."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _converge(work: Slice) -> dict[str, Verdict]:
         token = secrets.token_hex(4)
         files = _Files(folder / f"{work.number:06}-{token}")
         files.write(work.only(set(held)))
-        _run(work.deploy, files, tuple(held.values()), token)
+        _run(work.deploy, files, {HOST_LOCK: token}, tuple(held.values()))
         told = verdicts(files.report.read_text().splitlines(), held)
         files.tidy(all(verdict.outcome == "converged" for verdict in told.values()))
         return refused | {host: _with_words(verdict, files.log) for host, verdict in told.items()}
@@ -178,16 +181,35 @@ def _with_words(verdict: Verdict, log: Path) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason}; see {log}")
 
 
-def _run(deploy: str, files: _Files, locks: tuple[int, ...], token: str) -> None:
-    """Run pyinfra to its end, or until it has been silent for too long."""
-    command = [str(pyinfra_command()), str(files.inventory), deploy, "-y", "--no-wait"]
-    environment = os.environ | {
-        "PYINFRA_PROGRESS": "off",
-        "PYTHONUNBUFFERED": "1",
-        REPORT: str(files.report),
-        PARENT: str(os.getpid()),
-        HOST_LOCK: token,
-    }
+def look(work: Slice) -> tuple[list[str], str]:
+    """Have pyinfra prepare a slice and execute nothing; return the lines of its report, and its last words.
+
+    Takes no locks, since it changes nothing, and leaves no files behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="hearth-plan-") as folder:
+        files = _Files(Path(folder) / f"{work.number:06}")
+        files.write(work)
+        _run(work.deploy, files, {PLAN: "1"}, (), "--dry")
+        words = files.log.read_text(errors="replace").split("\n")
+        return files.report.read_text(errors="replace").splitlines(), " ".join(words[-LAST_WORDS:])
+
+
+def _run(deploy: str, files: _Files, told: dict[str, str], locks: tuple[int, ...], *more: str) -> None:
+    """Run pyinfra to its end, or until it has been silent for too long.
+
+    ``told``: what its environment says besides. ``locks``: files that it holds open. ``more``: options.
+    """
+    command = [str(pyinfra_command()), str(files.inventory), deploy, "-y", "--no-wait", *more]
+    environment = (
+        os.environ
+        | {
+            "PYINFRA_PROGRESS": "off",
+            "PYTHONUNBUFFERED": "1",
+            REPORT: str(files.report),
+            PARENT: str(os.getpid()),
+        }
+        | told
+    )
     with files.log.open("ab") as log:
         # A session of its own: Ctrl-C at the terminal is for the run, which lets its hosts come to an end.
         process = subprocess.Popen(

@@ -100,7 +100,7 @@ def files(box: Box) -> tuple[artefacts.File | artefacts.Link, ...]:
         *([artefacts.File(ROOT, root.read_bytes())] if root else []),
         artefacts.File(TMPFILES, template(__file__, "acme-tmpfiles.conf.j2", run=RUN, wishes=WISHES, store=STORE)),
         unit(ROAD, program=f"{layout.PROGRAMS}/acme-road", address=address, patience_s=patience_s),
-        unit(RELOAD, program=INSTALL),
+        unit(RELOAD, program=INSTALL, wish=f"{WISHES}/reload"),
         unit(WISHED, wish=f"{WISHES}/reload"),
         artefacts.Link("/etc/apache2/mods-enabled/md.load", "../mods-available/md.load"),
         artefacts.File(SETTINGS, settings(box)),

@@ -42,6 +42,11 @@ class CloudStatus(FactBase[Cloud]):
     _step: str = ""
 
     @override
+    @staticmethod
+    def default() -> Cloud:
+        return Cloud(pending=True)
+
+    @override
     def command(self, step: str) -> str:
         self._step = step
         return f"{PROGRAM} status {quote(step)} 2>/dev/null; true"

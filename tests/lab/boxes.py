@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 MUELLER = "box-mueller"
 RELAY = "relay1"
+PI = "pi1"
 VISITOR = "visitor"
 DOMAIN = "mueller.home.example"
 
@@ -218,6 +219,20 @@ def relay_snapshot(lab: Lab, start: Callable[..., None]) -> str:
     start(RELAY)
     lab.snapshot(RELAY, "bare-relay")
     return "bare-relay"
+
+
+@pytest.fixture(scope="session")
+def pi_snapshot(lab: Lab, start: Callable[..., None]) -> str:
+    """The name of a snapshot of the bare Pi."""
+    start(PI)
+    lab.snapshot(PI, "bare-pi")
+    return "bare-pi"
+
+
+@pytest.fixture(scope="module")
+def bare_pi(lab: Lab, pi_snapshot: str) -> None:
+    """A Pi that no other test file has touched."""
+    lab.start_from(PI, pi_snapshot)
 
 
 @pytest.fixture(scope="module")

@@ -100,8 +100,11 @@ def home(lab: Lab, first_day: Operator, tmp_path_factory: pytest.TempPathFactory
 def visitor(home: Operator, start: Callable[..., None]) -> str:
     """The name of a host on the internet that has curl and trusts the fleet's authority."""
     start(VISITOR)
-    tools = "command -v curl >/dev/null || { apt-get -qq update && apt-get -qqy --no-install-recommends install curl; }"
+    apt = "apt-get -qq -o Acquire::Retries=5"
+    tools = f"command -v curl >/dev/null || {{ {apt} update && {apt} -y --no-install-recommends install curl; }}"
     home.lab.exec(VISITOR, ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", tools], timeout_s=300)
+    known = ["getent", "ahostsv4", DOMAIN]
+    wait_for(lambda: home.lab.exec(VISITOR, known, check=False).returncode == 0, 60, "the household's name")
     home.lab.exec(VISITOR, ["tee", TRUSTED], stdin=(home.inventory / "authority/tls-ca.pem").read_text())
     return VISITOR
 

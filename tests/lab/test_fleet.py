@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -101,12 +102,18 @@ def states(record: Record) -> dict[str, str]:
     return dict(record.end.states)
 
 
+def without_support(fleet: dict[str, Any], household: dict[str, Any]) -> None:
+    """Take the Pi out, and who needs it."""
+    fleet.update(pis=[], helpers=[])
+
+
 @pytest.fixture(scope="module")
 def fleet(
     lab: Lab,
     lab_inventory: Path,
     first_run: Converge,
-    bare_relay: None,
+    bare_relay: Operator,
+    bare: str,
     start: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
@@ -117,7 +124,11 @@ def fleet(
     # A clone is not let in with the keys of its original.
     lab.exec(SCHMIDT, ["sh", "-c", "systemctl stop hearth-tunnel; rm -rf /etc/hearth/tunnel"])
     folder = tmp_path_factory.mktemp("fleet-run")
-    operator = Operator(lab, lab_inventory).with_fleet(folder / "inventory", lambda fleet, _: fleet.update(pis=[]))
+    operator = Operator(lab, lab_inventory).with_fleet(folder / "inventory", without_support)
+    local = operator.inventory / "local.yaml"
+    known = yaml.safe_load(local.read_text())
+    known["hosts"].pop("pi1", None)
+    local.write_text(yaml.safe_dump(known))
     for household in (operator.inventory / "households").iterdir():
         household.write_text(household.read_text().partition("support:")[0].replace("issuer: acme", "issuer: operator"))
     made = Fleet(operator, folder / "state")

@@ -18,7 +18,7 @@ from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
 from tests.lab.conftest import copy_of_the_example, lab_name
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("bare_relay")]
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("bare_relay", "bare_pi")]
 Start = Callable[..., None]
 
 

@@ -170,9 +170,10 @@ def test_the_certificate_authority_started_anew_has_another_root_to_issue_by_and
 
 
 @pytest.fixture(scope="module")
-def upnp_box(lab: Lab, start: Start) -> None:
+def upnp_box(lab: Lab, start: Start, bare: str) -> None:
     """A bare box with a UPnP client, and a visitor."""
     start(MUELLER, VISITOR)
+    lab.start_from(MUELLER, bare)
     install = "apt-get -qq update && apt-get -qqy --no-install-recommends install miniupnpc"
     lab.exec(MUELLER, ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", install], timeout_s=300)
 

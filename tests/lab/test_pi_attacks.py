@@ -61,10 +61,14 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def pi(
-    lab: Lab, lab_inventory: Path, start: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+    lab: Lab,
+    lab_inventory: Path,
+    start: Callable[..., None],
+    bare_pi: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Pi]:
     """A converged Pi, the weaker sshds beside it, and a router that lets the attacker through to all of them."""
-    start(ATTACKER, PI)
+    start(ATTACKER)
     made = converged_pi(lab, lab_inventory, tmp_path_factory.mktemp("pi-attacks") / "inventory")
     made.on("sh", "-c", f"echo '{ROUTER} {ROUTER_NAME} fritz.box' >>/etc/hosts")
     start_services(lab, PI, TANTE, ONKEL)

@@ -157,10 +157,14 @@ def prepared(lab: Lab, host: str) -> str:
 
 @pytest.fixture(scope="module")
 def scene(
-    lab: Lab, lab_inventory: Path, start: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+    lab: Lab,
+    lab_inventory: Path,
+    start: Callable[..., None],
+    bare_pi: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
     """A Pi converged with the keys of oma and karl, oma's screen shown to herself alone, karl's computer."""
-    start(PI, OMA, HELPER)
+    start(OMA, HELPER)
     with ThreadPoolExecutor() as pool:
         keys = dict(zip((OMA, HELPER), pool.map(lambda host: prepared(lab, host), (OMA, HELPER)), strict=True))
 

@@ -38,10 +38,10 @@ class Operator:
         """Let a host that waits go on."""
         (self.folder / f"{host}.go").touch()
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ``hearth converge``."""
+    def start(self, *arguments: str, command: str = "converge", **environment: str) -> subprocess.Popen[str]:
+        """Start ``hearth converge``, or another command."""
         return subprocess.Popen(
-            [sys.executable, "-c", HEARTH, "converge", "--inventory", str(self.inventory), *arguments],
+            [sys.executable, "-c", HEARTH, command, "--inventory", str(self.inventory), *arguments],
             cwd=self.inventory.parent,
             env=os.environ
             | {
@@ -60,6 +60,12 @@ class Operator:
     def converge(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``hearth converge --yes --attempts 1 --no-gate`` to its end."""
         process = self.start("--yes", "--attempts", "1", "--no-gate", *arguments)
+        stdout, stderr = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def plan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``hearth plan`` to its end."""
+        process = self.start(*arguments, command="plan")
         stdout, stderr = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

@@ -1,6 +1,6 @@
 """A stand-in for the ``pyinfra`` command: it takes a slice as the real one does, and reports what it is told to.
 
-    stand_in.py SLICE DEPLOY -y --no-wait
+    stand_in.py SLICE DEPLOY -y --no-wait [--dry]
 
 $STAND_IN names a folder. In it the file ``HOST`` holds what the host does, word by word: ``fail``, ``away`` (cannot be
 reached), ``drift`` (one change), ``die`` (the process ends at once), ``wait`` (it works until ``HOST.go`` is there);
@@ -60,6 +60,11 @@ def work(host: str) -> None:
     tell(host, "begun")
     if "away" in words:
         tell(host, "unreachable", reason="the relay answers, the box's tunnel is not up")
+        return
+    if "--dry" in sys.argv:
+        log("look", host)
+        tell(host, "prepared", operation="1", name="base | Prepare the host", changes="drift" in words)
+        tell(host, "left", operations=1, executed=False)
         return
     log("begin", host)
     if "die" in words:
