@@ -27,6 +27,7 @@ demo: setup
 
 # Two files at a time, each with a lab of its own: much of what the tests do is waiting (for a guard, for a host).
 test: check
+	$(BIN)/pytest -n 2 -m slow tests/unit
 	$(BIN)/pytest -n 2 --dist loadfile tests/lab
 
 check: lint types unit page
@@ -39,7 +40,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest -n 2 -m "not slow" tests/unit
 
 # The status page in Chromium; a process of its own, since pyinfra changes Python's sockets for all that share one.
 page: setup

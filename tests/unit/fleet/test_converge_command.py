@@ -15,6 +15,8 @@ from hearth.fleet.events import HostEnd, RunResume
 from hearth.fleet.records import paths, runs_folder
 from tests.unit.fleet.command import Operator, an_operator, never_twice_at_a_time, wait_for
 
+pytestmark = pytest.mark.slow
+
 RELAY = "relay1"
 BOXES = [f"box-h{number}" for number in range(6)]
 

@@ -21,6 +21,8 @@ from hearth.fleet.records import Record
 from tests.unit.fleet.command import REPOSITORY, Operator, an_operator, never_twice_at_a_time, wait_for
 from tests.unit.fleet.test_gate import certificate
 
+pytestmark = pytest.mark.slow
+
 BOXES = [f"box-h{number}" for number in range(6)]
 
 

@@ -15,6 +15,8 @@ from hearth.fleet.gitops_git import Signature, check_source, environment
 from hearth.fleet.gitops_state import State
 from tests.unit.fleet.fleets import a_fleet
 
+pytestmark = pytest.mark.slow
+
 DONE = State("c" * 40, "d" * 64, True, 1000.0)
 
 

@@ -15,6 +15,8 @@ from hearth.fleet.records import paths, runs_folder
 from tests.unit.fleet.command import wait_for
 from tests.unit.fleet.repository import Fleet, a_repository
 
+pytestmark = pytest.mark.slow
+
 RELAY = "relay1"
 BOXES = [f"box-h{number}" for number in range(6)]
 ALL = [RELAY, *BOXES]

@@ -15,6 +15,8 @@ from hearth.fleet.plan_text import data, lines, markdown
 from hearth.fleet.slices import Slice
 from tests.unit.fleet.fleets import a_fleet
 
+pytestmark = pytest.mark.slow
+
 CANARIES = ("xq7t-RT5n2pW9kLmZ8vYc3", "hunter2-the-second", "0123456789abcdef0123456789abcdef", "Qm9jRk1ZTndHYkZ0")
 DEPLOY = """
 import os

@@ -11,6 +11,8 @@ from jsonschema import validate
 
 from tests.unit.fleet.command import REPOSITORY, Operator, an_operator, wait_for
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json.loads((REPOSITORY / "schemas/plan.schema.json").read_text())
 
 

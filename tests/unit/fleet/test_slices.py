@@ -19,6 +19,8 @@ from hearth.fleet.records import fleet_folder
 from hearth.fleet.slices import Slice, converge
 from hearth.fleet.verdict import Verdict
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = """
 import os
 from pyinfra import host
