@@ -38,8 +38,9 @@ def runs_folder(fleet: str) -> Path:
 
 
 def new_run_id(moment: datetime) -> str:
-    """An id for a run that begins now: its names sort by time, and two of the same second differ."""
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    """An id for a run that begins now: its names sort by time, and two of the same millisecond differ."""
+    at = moment.astimezone(UTC)
+    return f"{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03}Z-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
