@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hearth.commands.limits import Attempts, Gate, MaxFailures, MaxRemovals, Parallel, Patience, Scheduler
 from hearth.fleet.errors import RunError
 from hearth.fleet.limits import DEFAULT_WAVES
 from hearth.inventory import load
@@ -39,29 +40,19 @@ def converge(
     waves: Annotated[
         str | None, typer.Option(help=f"How far each wave of boxes goes; {DEFAULT_WAVES} if not given.")
     ] = None,
-    max_failures: Annotated[
-        str, typer.Option(metavar="N|P%", help="Stop when more hosts have failed; the canary always stops.")
-    ] = "10%",
-    max_removals: Annotated[
-        str, typer.Option(metavar="N|P%", help="Refuse when more households are gone from the inventory.")
-    ] = "1",
+    max_failures: MaxFailures = "10%",
+    max_removals: MaxRemovals = "1",
     remove_all: Annotated[
         bool, typer.Option("--remove-all", help="Remove however many are gone, all of them included.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run where it stopped.")] = False,
     pending: Annotated[bool, typer.Option("--pending", help="Only hosts that earlier runs did not reach.")] = False,
-    attempts: Annotated[int, typer.Option(min=1, max=10, help="How often a host that is not reached is tried.")] = 3,
-    parallel: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Slices at a time; twice the processors if not given.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="tls://HOST:PORT", help="Run slices on the workers of a Dask cluster.")
-    ] = None,
-    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Look at each host from outside.")] = True,
-    patience: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long a host may take to look well from outside.")
-    ] = 60.0,
+    attempts: Attempts = 3,
+    parallel: Parallel = None,
+    scheduler: Scheduler = None,
+    gate: Gate = True,
+    patience: Patience = 60.0,
     inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
     output: Annotated[Format, typer.Option("--format", help="How the run is told.")] = Format.text,
 ) -> None:

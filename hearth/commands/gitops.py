@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.commands.converge import USAGE, Format, stoppable
+from hearth.commands.limits import Attempts, Gate, MaxFailures, MaxRemovals, Parallel, Patience, Scheduler
 from hearth.fleet.errors import RunError
 from hearth.fleet.limits import DEFAULT_WAVES
 
@@ -46,23 +47,13 @@ def gitops(
     waves: Annotated[
         str | None, typer.Option(help=f"How far each wave of boxes goes; {DEFAULT_WAVES} if not given.")
     ] = None,
-    max_failures: Annotated[
-        str, typer.Option(metavar="N|P%", help="Stop when more hosts have failed; the canary always stops.")
-    ] = "10%",
-    max_removals: Annotated[
-        str, typer.Option(metavar="N|P%", help="Refuse when more households are gone from the inventory.")
-    ] = "1",
-    attempts: Annotated[int, typer.Option(min=1, max=10, help="How often a host that is not reached is tried.")] = 3,
-    parallel: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Slices at a time; twice the processors if not given.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="tls://HOST:PORT", help="Run slices on the workers of a Dask cluster.")
-    ] = None,
-    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Look at each host from outside.")] = True,
-    patience: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long a host may take to look well from outside.")
-    ] = 60.0,
+    max_failures: MaxFailures = "10%",
+    max_removals: MaxRemovals = "1",
+    attempts: Attempts = 3,
+    parallel: Parallel = None,
+    scheduler: Scheduler = None,
+    gate: Gate = True,
+    patience: Patience = 60.0,
     output: Annotated[Format, typer.Option("--format", help="How the run is told.")] = Format.text,
 ) -> None:
     """Fetch a branch, verify its signatures, and converge what changed.

@@ -6,7 +6,6 @@ would do something, and each file that it would change (``hearth.fleet.preview``
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -24,6 +23,7 @@ from hearth.fleet.removal import Removals
 from hearth.fleet.run import groups_of, slice_size
 from hearth.fleet.since import Since, since
 from hearth.fleet.slices import Slice
+from hearth.fleet.wire import told_of
 from hearth.inventory.model import Fleet
 
 __all__ = ["Asked", "FileChange", "HostPlan", "Plan", "Step", "host_plans", "planned"]
@@ -131,13 +131,8 @@ class _Seen:
 def host_plans(lines: Iterable[str], hosts: Iterable[str]) -> dict[str, HostPlan]:
     """Given the lines of a dry slice's report, return what would become of each host that they tell of to the end."""
     seen = {host: _Seen() for host in hosts}
-    for line in lines:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if told["host"] in seen:
-            _take(seen[told["host"]], told)
+    for told in told_of(lines, seen):
+        _take(seen[told["host"]], told)
     return {host: plan for host, one in seen.items() if (plan := _judge(host, one)) is not None}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hearth.fleet.masking import masked
+from hearth.fleet.wire import told_of
 
 Outcome = Literal["converged", "failed", "unreported", "lost"]
 
@@ -57,13 +57,8 @@ def verdicts(lines: Iterable[str], hosts: Iterable[str]) -> dict[str, Verdict]:
     A line that a kill cut off counts as not written.
     """
     seen = {host: _Seen() for host in hosts}
-    for line in lines:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if told["host"] in seen:
-            _take(seen[told["host"]], told)
+    for told in told_of(lines, seen):
+        _take(seen[told["host"]], told)
     return {host: _judge(host, one) for host, one in seen.items()}
 
 
