@@ -86,7 +86,8 @@ def make_identity(machine: Machine, hosts_file: str, resolver: str, root_key: st
         "etc/hostname": f"{machine.name}\n",
         "etc/hosts": hosts_file,
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
-        "etc/resolv.conf": f"nameserver {resolver}\n",
+        # A question that got lost on a busy machine is asked again after a second, not after five.
+        "etc/resolv.conf": f"nameserver {resolver}\noptions timeout:1 attempts:5\n",
         "root/.ssh/authorized_keys": f"{root_key}\n",
     }
     for path, text in texts.items():

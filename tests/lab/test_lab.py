@@ -121,8 +121,10 @@ def test_the_routers_of_the_pi_forward_its_tunnel_ports_and_no_other(lab: Lab, s
     start("pi1", "visitor")
     for port in (9212, 22999, 2222):
         listen(lab, "pi1", port)
-    found = who_answers(lab, "visitor", *(("pi1.home.example", port) for port in (22, 2222, 9212, 22999)))
-    assert found == {"pi1.home.example:9212", "pi1.home.example:22999"}
+    # By address: a lost question to the name server is repeated only after 5 s, longer than who_answers waits.
+    address = lab.public_address("pi1")
+    found = who_answers(lab, "visitor", *((address, port) for port in (22, 2222, 9212, 22999)))
+    assert found == {f"{address}:9212", f"{address}:22999"}
 
 
 def test_a_box_reaches_the_relay_and_gets_the_pinned_release(lab: Lab, start: Start, lab_inventory: Path) -> None:
