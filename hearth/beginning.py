@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pyinfra.context import host
 
 from hearth import artefacts, packages, preflight
-from hearth.inventory.model import Host
+from hearth.inventory.hosts import Host
 
 
 def begun(

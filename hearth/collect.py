@@ -19,8 +19,8 @@ from pyinfra.api.exceptions import ConnectError
 from hearth import layout
 from hearth.connector import Session
 from hearth.inventory.collected import Collected
+from hearth.inventory.hosts import Box, Host
 from hearth.inventory.keys import fingerprint, key_fault
-from hearth.inventory.model import Box, Host
 from hearth.login import first_open
 
 TIMEOUT_S = 20.0

@@ -2,7 +2,7 @@
 
 What it adds to pyinfra's own SSH connector:
 
-- a host has *roads* (``hearth.inventory.model.Road``), tried in order: through its relay, straight, then the first
+- a host has *roads* (``hearth.inventory.hosts.Road``), tried in order: through its relay, straight, then the first
   day's. So the same command converges a bare host and a converged one;
 - host keys are pinned by the inventory; the operator's known_hosts is neither read nor written (``hearth.login``);
 - whoever is not root uses sudo for every command, so that no role has to think of it;
@@ -32,7 +32,7 @@ from pyinfra.connectors.util import CommandOutput
 from typing_extensions import Unpack, override
 
 from hearth.hostlock import hold
-from hearth.inventory.model import Road
+from hearth.inventory.hosts import Road
 from hearth.login import NoRoadError, RefusedError, first_open
 
 __all__ = ["HearthConnector", "NoRoadError", "RefusedError", "Session", "first_open"]

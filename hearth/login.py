@@ -19,7 +19,7 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.connectors.ssh_util import load_key_with_certificate
 from pyinfra.connectors.sshuserclient.client import SSHClient
 
-from hearth.inventory.model import Road
+from hearth.inventory.hosts import Road
 
 KEEPALIVE_S = 15
 # What paramiko would print of a closed tunnel on standard error is told in words, by NoRoadError.

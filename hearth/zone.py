@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hearth.inventory.defaults import lies_in
-from hearth.inventory.model import LETS_ENCRYPT, Fleet, Household, Relay, SupportPi
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import LETS_ENCRYPT, Household, Relay, SupportPi
 
 TTL_S = 300
 """A household that moves to another relay, or to an access of its own, is found there five minutes later."""

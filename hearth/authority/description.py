@@ -8,7 +8,7 @@ import hashlib
 from cryptography.hazmat.primitives import hashes
 
 from hearth.authority.store import TLS_KEY, load_root
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 
 
 def described(authority: Authority) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hearth.authority.errors import AuthorityError
 from hearth.authority.store import load_tls, require_keys
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 
 ENVIRONMENT = "HEARTH_AUTHORITY_PASSPHRASE_FILE"
 _ATTEMPTS = 3

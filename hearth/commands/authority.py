@@ -17,7 +17,7 @@ import yaml
 from hearth import authority
 from hearth.authority import AuthorityError
 from hearth.inventory import InventoryError, load_or_raise
-from hearth.inventory.model import Authority, Fleet
+from hearth.inventory.hosts import Authority, Fleet
 
 app = typer.Typer(
     help="The fleet's own authority: it signs the boxes' certificates and operators' SSH keys.", no_args_is_help=True

@@ -11,7 +11,7 @@ import typer
 
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
-from hearth.inventory.model import Fleet, Host
+from hearth.inventory.hosts import Fleet, Host
 
 AT_ONCE = 16
 

@@ -11,7 +11,8 @@ import typer
 
 from hearth.inventory import Fault, Loaded, load
 from hearth.inventory.faults import quoted, shown, suggestion
-from hearth.inventory.model import Fleet, Household
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import Household
 from hearth.inventory.view import fleet_data, fleet_tables, household_data, household_tables
 
 DEFAULT_INVENTORY = Path("inventory")

@@ -21,7 +21,7 @@ from hearth.fleet.status import Answer, Status, history
 from hearth.fleet.status import status as put_together
 from hearth.inventory import load
 from hearth.inventory.faults import shown
-from hearth.inventory.model import Fleet, Host
+from hearth.inventory.hosts import Fleet, Host
 
 
 class StatusFormat(StrEnum):

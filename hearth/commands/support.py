@@ -13,7 +13,7 @@ import typer
 
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
-from hearth.inventory.model import Fleet, PiHost
+from hearth.inventory.hosts import Fleet, PiHost
 from hearth.support import pages, scripts
 from hearth.support.cases import SupportError, find
 

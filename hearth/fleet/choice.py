@@ -11,7 +11,7 @@ from hearth.fleet.errors import RunError
 from hearth.fleet.limits import Limit, waves
 from hearth.fleet.records import Record
 from hearth.inventory.faults import suggestion
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 
 GROUPS = {"boxes": "box", "relays": "relay", "pis": "pi"}
 

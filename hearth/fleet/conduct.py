@@ -22,7 +22,7 @@ from hearth.fleet.records import Record, Writer
 from hearth.fleet.removal import Removals
 from hearth.fleet.resume import attempts_of, kept, unsaid
 from hearth.fleet.run import Run, Settings, Work
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 
 # How many records a run reads for what became of hosts, at most: some seconds of work in a fleet of thousands.
 RECORDS_READ = 50

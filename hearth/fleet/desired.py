@@ -16,7 +16,8 @@ from datetime import time
 from pathlib import Path
 from typing import Any
 
-from hearth.inventory.model import Authority, Fleet, Host, Household, PiHost, RelayHost
+from hearth.inventory.hosts import Authority, Fleet, Host, PiHost, RelayHost
+from hearth.inventory.model import Household
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEPLOYS = {"relay": "deploys/relay.py", "pi": "deploys/pi.py", "box": "deploys/box.py"}

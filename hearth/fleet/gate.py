@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.fleet.events import Check
-from hearth.inventory.model import Authority, Box, Certificates, Fleet, Host, PiHost, RelayHost, Road
+from hearth.inventory.hosts import Authority, Box, Fleet, Host, PiHost, RelayHost, Road
+from hearth.inventory.model import Certificates
 
 HTTPS = 443
 

@@ -32,7 +32,7 @@ from hearth.fleet.locks import BusyError, fleet_lock
 from hearth.fleet.origin import who
 from hearth.inventory import Loaded, load
 from hearth.inventory.faults import quoted
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 
 MARKER = "hearth-gitops"
 PENDING_EVERY_S = 3600.0

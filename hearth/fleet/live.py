@@ -22,7 +22,7 @@ from hearth.fleet.gate import Outside, outside, relay_roads
 from hearth.fleet.masking import masked
 from hearth.fleet.probes import look
 from hearth.fleet.status import Answer, Finding, Word
-from hearth.inventory.model import Fleet, Host
+from hearth.inventory.hosts import Fleet, Host
 from hearth.login import first_open
 
 AT_ONCE = 32

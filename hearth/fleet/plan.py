@@ -24,7 +24,7 @@ from hearth.fleet.run import groups_of, slice_size
 from hearth.fleet.since import Since, since
 from hearth.fleet.slices import Slice
 from hearth.fleet.wire import told_of
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 
 __all__ = ["Asked", "FileChange", "HostPlan", "Plan", "Step", "host_plans", "planned"]
 

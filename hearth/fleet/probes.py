@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import ConnectError
 from hearth.fleet.events import Check
 from hearth.fleet.gate import Outside, Web, status_fault
 from hearth.fleet.masking import masked
-from hearth.inventory.model import Road
+from hearth.inventory.hosts import Road
 from hearth.login import through
 
 TIMEOUT_S = 15.0

@@ -38,7 +38,7 @@ from hearth.fleet.limits import Limit, spent
 from hearth.fleet.masking import masked
 from hearth.fleet.slices import Slice
 from hearth.fleet.verdict import Ran, Verdict
-from hearth.inventory.model import Fleet, Groups, Host
+from hearth.inventory.hosts import Fleet, Groups, Host
 
 ALL_CONVERGED, FAILED, STOPPED, UNREPORTED, INTERRUPTED = 0, 2, 3, 4, 130
 LARGEST_SLICE = 10

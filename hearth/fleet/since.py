@@ -20,7 +20,7 @@ from hearth.fleet.desired import CHECKOUT, desired_states
 from hearth.fleet.errors import RunError
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 
 GIT_S = 300
 

@@ -30,7 +30,7 @@ from hearth.fleet.verdict import Verdict, verdicts
 from hearth.fleet.wire import PARENT, PLAN, REPORT
 from hearth.hostlock import VARIABLE as HOST_LOCK
 from hearth.inventory.groups import SLICE
-from hearth.inventory.model import Groups
+from hearth.inventory.hosts import Groups
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK_PATIENCE_S = 10.0

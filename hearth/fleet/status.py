@@ -16,7 +16,7 @@ from typing import Literal
 
 from hearth.fleet.events import HostEnd, RunKind
 from hearth.fleet.records import Record
-from hearth.inventory.model import Box, Fleet, Host, RelayHost
+from hearth.inventory.hosts import Box, Fleet, Host, RelayHost
 
 Kind = Literal["box", "relay", "pi"]
 Word = Literal["good", "warning", "bad"]

@@ -18,14 +18,13 @@ from hearth.inventory.defaults import (
     zone_of,
 )
 from hearth.inventory.documents import Document, Documents
+from hearth.inventory.hosts import Authority, Fleet
 from hearth.inventory.model import (
     AccessKind,
-    Authority,
     Backup,
     Certificates,
     CloudUser,
     DynamicDns,
-    Fleet,
     Helper,
     Household,
     Issuer,

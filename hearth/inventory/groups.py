@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hearth.inventory.hosts import Groups, Host
 from hearth.inventory.load import load_or_raise
-from hearth.inventory.model import Groups, Host
 
 SLICE = ".slice"
 """How a file ends that holds ready-made groups of some hosts, pickled: see ``hearth.fleet.slices``."""

@@ -11,9 +11,9 @@ from hearth.inventory.collected import collected_faults
 from hearth.inventory.documents import Document, Documents
 from hearth.inventory.faults import Fault, InventoryError
 from hearth.inventory.files import Folder, Source, read_folder
+from hearth.inventory.hosts import Fleet
 from hearth.inventory.local import authority, local_faults
 from hearth.inventory.marks import ONE_LINE, START, MarkedDict, parse
-from hearth.inventory.model import Fleet
 from hearth.inventory.rules import rule_faults
 from hearth.inventory.schema import Kind, schema_faults
 from hearth.inventory.secrets import secret_faults

@@ -12,9 +12,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
 from hearth.inventory.files import public_half
+from hearth.inventory.hosts import Authority
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
-from hearth.inventory.model import Authority
 from hearth.inventory.unique import host_names
 from hearth.inventory.values import address_faults
 

@@ -1,16 +1,16 @@
 """The inventory's data, validated and with defaults filled in: frozen, typed, in the inventory's own words.
 
-``hearth.inventory.load`` makes these from YAML; roles take the slice of one host (``Box``, ``Relay``, ``SupportPi``)
-and never look at YAML again. Nothing here is secret: see ``docs/inventory.md``.
+``hearth.inventory.load`` makes these from YAML; roles take the slice of one host (``hosts.py``) and never look at YAML
+again. Nothing here is secret: see ``docs/inventory.md``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, time
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 Product = Literal["owncloud", "nextcloud"]
 Issuer = Literal["operator", "acme"]
@@ -249,169 +249,8 @@ class SupportPi:
 
 
 @dataclass(frozen=True)
-class Authority:
-    """The fleet's own authority: public halves beside the inventory, private halves only on the operator's machine.
-
-    ``tls_ca``: path of the X.509 root, PEM. ``ssh_user_ca``: the OpenSSH public key line. ``folder``: where the
-    encrypted private keys lie; ``passphrase_file``: what opens them, or None to be asked.
-    """
-
-    tls_ca: Path
-    ssh_user_ca: str
-    folder: Path
-    passphrase_file: Path | None = None
-
-
-@dataclass(frozen=True)
-class Road:
-    """One way to log in to a host. ``host_keys``: the OpenSSH public keys it must show, never none.
-
-    ``via``: the road to the relay through which this one goes (one hop); ``address`` and ``port`` are then the relay's
-    loopback address of the household. ``first_day``: the image's login, which a converged host refuses.
-
-    ``identity``: a private key file (a certificate ``FILE-cert.pub`` beside it is used too); None means ssh-agent and
-    the operator's usual keys.
-    """
-
-    address: str
-    port: int
-    user: str
-    host_keys: tuple[str, ...]
-    identity: Path | None = None
-    via: Road | None = None
-    first_day: bool = False
-
-    def to_json(self) -> dict[str, str | int]:
-        """For ``pyinfra debug-inventory``."""
-        return {"address": self.address, "port": self.port, "user": self.user}
-
-
-@dataclass(frozen=True)
-class Host:
-    """What every kind of host has: its roads, in the order in which they are tried, and who administers it."""
-
-    name: str
-    roads: tuple[Road, ...]
-    operators: tuple[Operator, ...]
-    ssh_port: int
-    time_zone: str
-    authority: Authority | None
-
-    def to_json(self) -> dict[str, str]:
-        """For ``pyinfra debug-inventory``: the name stands for the slice."""
-        return {"name": self.name}
-
-
-@dataclass(frozen=True)
-class Box(Host):
-    """The slice of the fleet that a household's box is converged from (``host.data.box``), its relay included.
-
-    ``certificates`` has the household's own issuer.
-    """
-
-    household: Household
-    certificates: Certificates
-    relay: Relay | None = None
-
-
-@dataclass(frozen=True)
-class RelayHost(Host):
-    """The slice that a relay is converged from (``host.data.relay``): itself and its households."""
-
-    relay: Relay
-    households: tuple[Household, ...]
-
-
-@dataclass(frozen=True)
-class PiHost(Host):
-    """The slice that a support Pi is converged from (``host.data.pi``): itself, its households, the helpers."""
-
-    pi: SupportPi
-    households: tuple[Household, ...]
-    helpers: tuple[Helper, ...]
-
-
-@dataclass(frozen=True)
 class Retired:
     """A slot that a household gave up on the day ``since``; it rests before another household may have it."""
 
     slot: int
     since: date
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The whole fleet. Hosts are derived: ``boxes()``, ``relay_hosts()`` and ``pi_hosts()``.
-
-    ``canary``: the id of the household whose box goes first in a run over the fleet; None: the first of them.
-    """
-
-    name: str
-    zone: str
-    time_zone: str
-    folder: Path
-    operators: tuple[Operator, ...]
-    helpers: tuple[Helper, ...]
-    relays: tuple[Relay, ...]
-    pis: tuple[SupportPi, ...]
-    certificates: Certificates
-    releases: tuple[Release, ...]
-    households: tuple[Household, ...]
-    authority: Authority | None = None
-    roads: dict[str, tuple[Road, ...]] = field(default_factory=dict)
-    canary: str | None = None
-    retired: tuple[Retired, ...] = ()
-
-    def boxes(self) -> tuple[Box, ...]:
-        """The slice of each household's box, in the order of the households."""
-        relays = {relay.name: relay for relay in self.relays}
-        return tuple(
-            Box(
-                name=household.box,
-                roads=self.roads.get(household.box, ()),
-                operators=self.operators,
-                ssh_port=household.ssh_port,
-                time_zone=household.time_zone,
-                authority=self.authority,
-                household=household,
-                certificates=replace(self.certificates, issuer=household.issuer),
-                relay=relays[household.relay] if household.relay else None,
-            )
-            for household in self.households
-        )
-
-    def relay_hosts(self) -> tuple[RelayHost, ...]:
-        """The slice of each relay, in the order of fleet.yaml."""
-        return tuple(
-            RelayHost(
-                name=relay.name,
-                roads=self.roads.get(relay.name, ()),
-                operators=self.operators,
-                ssh_port=relay.ssh_port,
-                time_zone=self.time_zone,
-                authority=self.authority,
-                relay=relay,
-                households=tuple(household for household in self.households if household.relay == relay.name),
-            )
-            for relay in self.relays
-        )
-
-    def pi_hosts(self) -> tuple[PiHost, ...]:
-        """The slice of each support Pi, in the order of fleet.yaml."""
-        return tuple(
-            PiHost(
-                name=pi.name,
-                roads=self.roads.get(pi.name, ()),
-                operators=self.operators,
-                ssh_port=pi.ssh_port,
-                time_zone=self.time_zone,
-                authority=self.authority,
-                pi=pi,
-                households=tuple(household for household in self.households if household.pi == pi.name),
-                helpers=self.helpers,
-            )
-            for pi in self.pis
-        )
-
-
-Groups = dict[str, list[tuple[str, dict[str, Any]]]]

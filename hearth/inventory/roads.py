@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from hearth.inventory.collected import Collected
 from hearth.inventory.defaults import SSH_PORT
 from hearth.inventory.documents import Document, first
+from hearth.inventory.hosts import Road
 from hearth.inventory.local import expanded, path_in
-from hearth.inventory.model import Household, Relay, Road, SupportPi
+from hearth.inventory.model import Household, Relay, SupportPi
 from hearth.layout import SSH_TUNNEL_PORT
 
 

@@ -8,7 +8,8 @@ from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hearth.inventory.model import Certificates, Fleet, Helper, Household, PersonKey, RouterPage, Window
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import Certificates, Helper, Household, PersonKey, RouterPage, Window
 from hearth.inventory.sizes import format_size
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from hearth.lab import daemons
 from hearth.lab.daemons import Daemon
 from hearth.lab.process import LabError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from hearth.lab import acme, daemons, dns, local, network
 from hearth.lab.daemons import Daemon
 from hearth.lab.topology import Member, Names

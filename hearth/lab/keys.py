@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hearth import authority
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from hearth.lab.process import LabError
 
 CERTIFICATE_VALID_FOR = timedelta(days=7)

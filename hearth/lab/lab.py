@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hearth.inventory import InventoryError, load_or_raise
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from hearth.lab import acme, bases, cleanup, hosts, keys, local, network, register, releases, ssh, state
 from hearth.lab.process import LabError, require_machine
 from hearth.lab.surroundings import Surroundings

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Literal
 
-from hearth.inventory.model import Fleet, Household
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import Household
 from hearth.lab.process import LabError
 
 Kind = Literal["relay", "pi", "box", "client"]

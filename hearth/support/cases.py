@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hearth.inventory.faults import quoted, suggestion
-from hearth.inventory.model import Fleet, Helper, Household, Screen, SupportPi
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import Helper, Household, Screen, SupportPi
 
 HELPERS = "helpers"
 """What stands for the household in a helper's full name: ``helpers/karl``."""

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import ConnectError
 
 from hearth import layout
 from hearth.connector import Session as Connection
-from hearth.inventory.model import PiHost
+from hearth.inventory.hosts import PiHost
 from hearth.login import first_open
 
 TIMEOUT_S = 20.0

@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.operations import server
 
 from hearth import artefacts, operators
-from hearth.inventory.model import Host
+from hearth.inventory.hosts import Host
 from hearth.render import template
 
 PACKAGES = ("ca-certificates", "curl", "libnss-myhostname", "python3", "systemd-timesyncd", "tzdata")

@@ -27,7 +27,7 @@ from pyinfra.context import host
 
 from hearth import artefacts, authority, layout
 from hearth.authority import AuthorityError
-from hearth.inventory.model import Authority, Box
+from hearth.inventory.hosts import Authority, Box
 from roles.certs.by_acme import INSTALL, issuance, refusal, services
 from roles.certs.facts import TlsFiles, TlsState
 from roles.certs.rules import incomplete, needs, unserved

@@ -19,7 +19,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from hearth import artefacts, layout
-from hearth.inventory.model import Box
+from hearth.inventory.hosts import Box
 from hearth.render import template
 from roles.certs.facts import TlsFiles, TlsState
 from roles.certs.rules import unserved

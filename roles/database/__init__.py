@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from hearth import artefacts, layout, services
-from hearth.inventory.model import Box
+from hearth.inventory.hosts import Box
 from hearth.render import template
 
 PACKAGES = ("mariadb-server", "redis-server")

@@ -20,7 +20,8 @@ from pyinfra.context import host
 from typing_extensions import override
 
 from hearth import artefacts, layout
-from hearth.inventory.model import Box, DynamicDns, Relay
+from hearth.inventory.hosts import Box
+from hearth.inventory.model import DynamicDns, Relay
 from hearth.render import template
 
 USER = "hearth-dns"

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from hearth import layout
-from hearth.inventory.model import Box, PiHost, RelayHost
+from hearth.inventory.hosts import Box, PiHost, RelayHost
 
 # A certificate is renewed by a converge in the last third of its life.
 CERTIFICATE_WANTED_DAYS, CERTIFICATE_REQUIRED_DAYS = 14, 3

@@ -11,7 +11,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from hearth import artefacts, layout
-from hearth.inventory.model import Box, Household
+from hearth.inventory.hosts import Box
+from hearth.inventory.model import Household
 from hearth.render import template
 from roles.owncloud import render
 from roles.owncloud.facts import PROGRAM, CloudStatus

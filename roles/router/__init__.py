@@ -17,7 +17,7 @@ from pyinfra.context import host
 from typing_extensions import override
 
 from hearth import artefacts, layout, preflight
-from hearth.inventory.model import RelayHost
+from hearth.inventory.hosts import RelayHost
 from roles.router import render
 from roles.router.render import public_ports
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from hearth import layout
-from hearth.inventory.model import Household, RelayHost
+from hearth.inventory.hosts import RelayHost
+from hearth.inventory.model import Household
 from hearth.render import template
 
 FOLDER = "/etc/hearth/router"

@@ -11,7 +11,8 @@ from shlex import quote
 from pyinfra.api.deploy import deploy
 
 from hearth import artefacts, operators
-from hearth.inventory.model import Host, Operator
+from hearth.inventory.hosts import Host
+from hearth.inventory.model import Operator
 from hearth.render import template
 from hearth.ssh_policy import CIPHERS, MACS, MODERN, Policy
 

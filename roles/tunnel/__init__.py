@@ -17,7 +17,8 @@ from pyinfra.context import host
 from typing_extensions import override
 
 from hearth import artefacts, layout
-from hearth.inventory.model import Box, Household, Relay
+from hearth.inventory.hosts import Box
+from hearth.inventory.model import Household, Relay
 from hearth.render import template
 from hearth.ssh_policy import KEX
 

@@ -13,7 +13,8 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from hearth import layout
-from hearth.inventory.model import Helper, Household, PersonKey, PiHost, RouterPage
+from hearth.inventory.hosts import PiHost
+from hearth.inventory.model import Helper, Household, PersonKey, RouterPage
 
 KEYS = "/etc/ssh/tunnel-keys"
 """The accounts' keys: root's, outside any home."""

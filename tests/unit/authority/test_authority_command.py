@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from hearth.commands import authority as command
 from hearth.inventory import Fault, InventoryError
-from hearth.inventory.model import Authority, Certificates, Fleet, Operator
+from hearth.inventory.hosts import Authority, Fleet
+from hearth.inventory.model import Certificates, Operator
 
 
 @pytest.fixture(autouse=True)

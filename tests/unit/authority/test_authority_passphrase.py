@@ -10,7 +10,7 @@ import pytest
 
 from hearth import authority
 from hearth.authority import AuthorityError
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 
 module = sys.modules["hearth.authority.passphrase"]
 

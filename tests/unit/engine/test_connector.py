@@ -12,7 +12,7 @@ import paramiko
 import pytest
 
 from hearth.connector import HearthConnector
-from hearth.inventory.model import Road
+from hearth.inventory.hosts import Road
 from hearth.login import NoRoadError, RelayLogin, first_open, through
 
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from hearth import zone
 from hearth.cli import app
 from hearth.inventory import load_or_raise
-from hearth.inventory.model import LETS_ENCRYPT, DynamicDns, Fleet, Household
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import LETS_ENCRYPT, DynamicDns, Household
 from hearth.zone import Record
 
 EXAMPLE = Path(__file__).parents[3] / "inventory"

@@ -17,7 +17,7 @@ from hearth.fleet.run import Run, Settings, Work
 from hearth.fleet.slices import Slice
 from hearth.fleet.verdict import Ran, Verdict
 from hearth.inventory import load_or_raise
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from tests.unit.inventory.corpus import GOOD
 
 Script = Callable[[str, int], Verdict]

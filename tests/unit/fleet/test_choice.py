@@ -15,7 +15,8 @@ from hearth.fleet import desired
 from hearth.fleet.choice import ChoiceError, limited, ordered_waves, with_deploys
 from hearth.fleet.desired import AT_THE_PI, AT_THE_RELAY, CHECKOUT, desired_states, sources
 from hearth.fleet.limits import parse_waves
-from hearth.inventory.model import Household, Road
+from hearth.inventory.hosts import Road
+from hearth.inventory.model import Household
 from tests.unit.fleet.fleets import a_fleet
 
 ENDS = parse_waves("1,10%,100%")

@@ -21,7 +21,7 @@ from hearth.fleet import gate, probes
 from hearth.fleet.desired import all_hosts
 from hearth.fleet.events import Check
 from hearth.fleet.gate import Outside, Web, failure, outside, status_fault
-from hearth.inventory.model import Authority, Fleet, Road
+from hearth.inventory.hosts import Authority, Fleet, Road
 from tests.unit.fleet.fleets import a_fleet
 
 NAME = "h000.home.example"

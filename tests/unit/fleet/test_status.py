@@ -29,7 +29,7 @@ from hearth.fleet.events import (
 from hearth.fleet.records import Record, runs_folder
 from hearth.fleet.status import BUCKETS, Answer, Finding, History, Row, Status, Visit, buckets, history, judge, status
 from hearth.inventory import load_or_raise
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from tests.unit.fleet.fleets import a_fleet
 from tests.unit.inventory.corpus import GOOD
 

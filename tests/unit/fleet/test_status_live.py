@@ -19,7 +19,7 @@ from hearth.fleet.events import Check
 from hearth.fleet.gate import Outside
 from hearth.fleet.live import AnswerError, parse
 from hearth.fleet.status import Answer
-from hearth.inventory.model import Box, Road
+from hearth.inventory.hosts import Box, Road
 from hearth.lab.generate import key
 from tests.unit.roles.samples import BOX
 

@@ -10,7 +10,8 @@ import pytest
 
 from hearth.inventory import groups, load_or_raise
 from hearth.inventory.faults import InventoryError
-from hearth.inventory.model import DynamicDns, Household, PersonKey, Road, RouterPage, Window
+from hearth.inventory.hosts import Road
+from hearth.inventory.model import DynamicDns, Household, PersonKey, RouterPage, Window
 from tests.unit.inventory.corpus import GOOD
 
 MIB, GIB = 1024**2, 1024**3

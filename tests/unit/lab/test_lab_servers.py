@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 
 from hearth.inventory import load_or_raise
-from hearth.inventory.model import DynamicDns, Fleet
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import DynamicDns
 from hearth.lab import acme, bases, cleanup, daemons, dns, keys, local, register, upnp
 from hearth.lab.daemons import Daemon
 from hearth.lab.dns import Record

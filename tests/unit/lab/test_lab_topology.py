@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hearth.inventory import load_or_raise
-from hearth.inventory.model import Fleet
+from hearth.inventory.hosts import Fleet
 from hearth.lab import rules
 from hearth.lab.process import LabError
 from hearth.lab.topology import HIGHEST_HOST, Bench, Names, check_lab_name, hosts_file, members, resolver

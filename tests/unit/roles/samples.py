@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import time
 
+from hearth.inventory.hosts import Box
 from hearth.inventory.model import (
     Backup,
-    Box,
     Certificates,
     CloudUser,
     Household,

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hearth.artefacts import File, Link
-from hearth.inventory.model import Operator, PiHost, Relay, RelayHost, SupportPi
+from hearth.inventory.hosts import PiHost, RelayHost
+from hearth.inventory.model import Operator, Relay, SupportPi
 from roles import health
 from roles.health.description import description
 from roles.health.onhost.model import Settings, settings

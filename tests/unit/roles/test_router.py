@@ -7,7 +7,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hearth.inventory.model import AccessKind, Household, Relay, RelayHost
+from hearth.inventory.hosts import RelayHost
+from hearth.inventory.model import AccessKind, Household, Relay
 from roles import router
 from roles.router import render
 from roles.router.onhost import router_maps

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hearth import layout
-from hearth.inventory.model import Relay, RelayHost
+from hearth.inventory.hosts import RelayHost
+from hearth.inventory.model import Relay
 from roles.router import render
 
 from .samples import ANNA

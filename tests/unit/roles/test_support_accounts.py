@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from hearth import ssh_policy
-from hearth.inventory.model import Helper, PersonKey, PiHost, RouterPage, Screen, SupportPi
+from hearth.inventory.hosts import PiHost
+from hearth.inventory.model import Helper, PersonKey, RouterPage, Screen, SupportPi
 from roles import sshd, tunnel_server
 from roles.tunnel_server.accounts import KeyLine, ends, key_files, page_places, render, support_accounts
 

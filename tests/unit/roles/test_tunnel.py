@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from hearth.inventory.model import Box, Relay
+from hearth.inventory.hosts import Box
+from hearth.inventory.model import Relay
 from roles import apache, tunnel
 
 from .samples import BOX, HOUSEHOLD

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from hearth.inventory.model import Certificates, Fleet, Helper, PersonKey, RouterPage, Screen, SupportPi
+from hearth.inventory.hosts import Fleet
+from hearth.inventory.model import Certificates, Helper, PersonKey, RouterPage, Screen, SupportPi
 from tests.unit.roles.samples import ANNA, HOUSEHOLD
 
 OMAS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMIvScik939+AuX714xMbrQJMOfQtSEVEM3CbJtNkYb oma"

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from hearth.commands import support
-from hearth.inventory.model import PiHost
+from hearth.inventory.hosts import PiHost
 from hearth.support import sessions
 from hearth.support.sessions import Session, SessionsError, Told
 from tests.unit.support import samples

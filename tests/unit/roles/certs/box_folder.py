@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from hearth import authority
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 from roles import certs
 from roles.certs.facts import TlsState, parse_state
 

@@ -13,7 +13,7 @@ import pytest
 
 from hearth import authority
 from hearth.authority import store
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 from tests.unit.roles.certs.box_folder import BoxFolder, program
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from hearth.artefacts import File
-from hearth.inventory.model import Authority, Box, Certificates, Relay
+from hearth.inventory.hosts import Authority, Box
+from hearth.inventory.model import Certificates, Relay
 from roles import certs
 from roles.certs import by_acme
 from roles.certs.facts import Certificate, TlsState

@@ -13,7 +13,7 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from hearth import authority
-from hearth.inventory.model import Authority, Box
+from hearth.inventory.hosts import Authority, Box
 from roles import certs
 from roles.certs.facts import Certificate, Request, TlsFiles, TlsState, parse_state
 from roles.certs.rules import incomplete, needs, unserved

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hearth import authority
-from hearth.inventory.model import Authority
+from hearth.inventory.hosts import Authority
 from roles.certs.rules import incomplete, unserved
 from tests.unit.roles.certs.box_folder import MODES, NAME, BoxFolder, program
 

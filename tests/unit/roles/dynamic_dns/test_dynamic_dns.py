@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from hearth.inventory.model import AccessKind, Box, DynamicDns, Relay
+from hearth.inventory.hosts import Box
+from hearth.inventory.model import AccessKind, DynamicDns, Relay
 from roles import dynamic_dns
 from roles.dynamic_dns import DnsState
 
