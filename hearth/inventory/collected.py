@@ -9,7 +9,7 @@ from hearth.inventory.documents import Document, Documents, find, first
 from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import START
-from hearth.inventory.unique import host_names
+from hearth.inventory.unique import server_names
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ def collected_faults(documents: Documents) -> Iterator[Fault]:
     """Yield the faults of the collected files against the fleet they speak of."""
     # Of a household whose file cannot be read, the file's name tells what its box is called.
     boxes = {f"box-{name}" for name in documents.household_names}
-    servers = {found.value for found in host_names(documents) if found.document is documents.fleet}
+    servers = {found.value for found in server_names(documents.fleet)}
+    hosts = boxes | servers
     for document in documents.collected:
-        if document.name not in boxes | servers:
+        if document.name not in hosts:
             sentence = f"the fleet has no host {quoted(document.name)} any more; delete this file"
             yield Fault(document.file, *START, sentence)
             continue
-        yield from _keys(document)
         is_box = document.name in boxes
         whose = "a box has none" if is_box else "only a box has one"
         for name in ("tunnel_host_keys",) if is_box else ("tunnel_key", "dns_key"):
@@ -59,7 +59,8 @@ def collected_faults(documents: Documents) -> Iterator[Fault]:
                 yield Fault(document.file, *mark, f"{name} does not belong here: {whose}; collect this host again")
 
 
-def _keys(document: Document) -> Iterator[Fault]:
+def collected_values(document: Document) -> Iterator[Fault]:
+    """Yield the faults of the keys in one collected file."""
     for path in ("host_keys.*", "tunnel_host_keys.*"):
         for found in find(document, path, str):
             sentence = key_fault(found.value, of_host=True)

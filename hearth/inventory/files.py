@@ -26,20 +26,21 @@ class Source:
 class Folder:
     """What an inventory's folder holds. ``fleet`` and ``local`` are None when missing or not readable.
 
-    ``household_names``: of all the files that are there, also of those that cannot be read.
+    ``households`` and ``collected``: the files in these folders, for ``read_entry``.
     """
 
     path: Path
     fleet: Source | None
     local: Source | None
-    households: tuple[Source, ...]
-    household_names: frozenset[str]
-    collected: tuple[Source, ...]
+    households: tuple[Path, ...]
+    collected: tuple[Path, ...]
     faults: tuple[Fault, ...]
 
 
 def read_folder(folder: Path) -> Folder:
-    """Given an inventory's folder, return its files' bytes and a fault for everything that is odd; never raise."""
+    """Given an inventory's folder, return which files it has, the bytes of those that all others are judged by, and a
+    fault for everything that is odd; never raise.
+    """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would replace the names the user wrote)
     faults: list[Fault] = []
     fleet = local = None
@@ -51,12 +52,15 @@ def read_folder(folder: Path) -> Folder:
     if os.path.lexists(folder / "local.yaml"):
         # Not part of the repository, so a link to wherever this machine keeps such things is fine.
         local = _source(None, folder / "local.yaml", FLEET_BYTES_LIMIT, faults)
-    households: list[Source] = []
-    collected: list[Source] = []
-    names = _entries(folder, "households", "households belong here", households, faults) if fleet else []
-    if fleet:
-        _entries(folder, "collected", "what `hearth collect` writes belongs here", collected, faults)
-    return Folder(folder, fleet, local, tuple(households), frozenset(names), tuple(collected), tuple(faults))
+    households = _entries(folder, "households", "households belong here", faults) if fleet else []
+    told = "what `hearth collect` writes belongs here"
+    collected = _entries(folder, "collected", told, faults) if fleet else []
+    return Folder(folder, fleet, local, tuple(households), tuple(collected), tuple(faults))
+
+
+def read_entry(folder: Path, file: Path, faults: list[Fault]) -> Source | None:
+    """Return the bytes of one of the inventory's many files, or None and a fault more."""
+    return _source(folder, file, HOUSEHOLD_BYTES_LIMIT, faults)
 
 
 def _no_fleet(folder: Path) -> str:
@@ -79,11 +83,8 @@ def _strays(folder: Path) -> list[Fault]:
     return faults
 
 
-def _entries(folder: Path, kind: str, what: str, sources: list[Source], faults: list[Fault]) -> list[str]:
-    """Add the files of the folder ``kind`` to ``sources``; return the names of all that are there, readable or not.
-
-    ``what``: what belongs there, for a sentence.
-    """
+def _entries(folder: Path, kind: str, what: str, faults: list[Fault]) -> list[Path]:
+    """Return the files of the folder ``kind``, readable or not. ``what``: what belongs there, for a sentence."""
     below = folder / kind
     if not os.path.lexists(below):
         return []
@@ -101,16 +102,13 @@ def _entries(folder: Path, kind: str, what: str, sources: list[Source], faults: 
             sentence = f"only {what}, one NAME.yaml each; rename this file or move it away"
             faults.append(_fault(below / name, sentence))
             continue
-        found.append(name.removesuffix(".yaml"))
-        source = _source(folder, below / name, HOUSEHOLD_BYTES_LIMIT, faults)
-        if source:
-            sources.append(source)
+        found.append(below / name)
     return found
 
 
 def _names(folder: Path, faults: list[Fault]) -> list[str]:
     try:
-        return sorted(entry.name for entry in folder.iterdir())
+        return sorted(os.listdir(folder))
     except OSError as error:
         faults.append(_fault(folder, f"the folder cannot be read ({error.strerror}); mend its permissions"))
         return []
@@ -118,15 +116,16 @@ def _names(folder: Path, faults: list[Fault]) -> list[str]:
 
 def _source(inside: Path | None, file: Path, limit_bytes: int, faults: list[Fault]) -> Source | None:
     """Return the file's bytes; given ``inside``, only when it does not lead out of that folder. Else add a fault."""
-    if inside and _leaves(inside, file):
-        faults.append(_fault(file, "this link leads out of the inventory; put the file itself here"))
-        return None
     try:
         # Neither a pipe nor a device may hold the reader up, hence the look before the opening, and O_NONBLOCK for
         # what changes in between.
-        if not stat.S_ISREG(file.stat().st_mode):
-            faults.append(_fault(file, "this is not a plain file; put a plain text file here"))
-            return None
+        if not stat.S_ISREG(file.lstat().st_mode):
+            if inside and _leaves(inside, file):
+                faults.append(_fault(file, "this link leads out of the inventory; put the file itself here"))
+                return None
+            if not stat.S_ISREG(file.stat().st_mode):
+                faults.append(_fault(file, "this is not a plain file; put a plain text file here"))
+                return None
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             content = stream.read(limit_bytes + 1)
     except OSError as error:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hearth.inventory.build import build
 from hearth.inventory.collected import collected_faults
+from hearth.inventory.cores import shared
 from hearth.inventory.documents import Document, Documents
+from hearth.inventory.examine import Entry, Known, examine, parsed
 from hearth.inventory.faults import Fault, InventoryError
 from hearth.inventory.files import Folder, Source, read_folder
 from hearth.inventory.hosts import Fleet
 from hearth.inventory.local import authority, local_faults
-from hearth.inventory.marks import ONE_LINE, START, MarkedDict, parse
+from hearth.inventory.marks import ONE_LINE, START, MarkedDict
 from hearth.inventory.rules import rule_faults
-from hearth.inventory.schema import Kind, schema_faults
 from hearth.inventory.secrets import secret_faults
-from hearth.inventory.values import value_faults
+from hearth.inventory.unique import server_names
+from hearth.inventory.values import fleet_values
 
 
 @dataclass(frozen=True)
@@ -30,27 +35,20 @@ class Loaded:
 
 def load(folder: Path) -> Loaded:
     """Given an inventory's folder, return the fleet or every fault in it; never raises for what the files hold."""
-    found = read_folder(folder)
-    faults = list(found.faults)
-    if found.fleet is None:
-        return Loaded(None, _in_order(faults, []))
-    secrets = _secrets(found)
-    fleet = _document(found.fleet, "fleet", faults)
-    households = [_document(source, "household", faults) for source in found.households]
-    collected = [_document(source, "collected", faults) for source in found.collected]
-    documents = Documents(
-        folder=found.path,
-        fleet=fleet or Document(found.fleet.file, MarkedDict(START)),
-        households=tuple(household for household in households if household),
-        household_names=found.household_names,
-        local=_document(found.local, "local", faults) if found.local else None,
-        collected=tuple(document for document in collected if document),
-    )
-    # A fleet.yaml that cannot be read names no relay and no zone: what refers to them would be noise.
-    faults += _all_rules(documents) if fleet else value_faults(documents)
-    public = authority(found.path, _name(documents.fleet), documents.local, faults)
-    in_order = _in_order(faults, secrets)
-    return Loaded(None if in_order else build(documents, public), in_order)
+    with _uncollected():
+        found = read_folder(folder)
+        faults = list(found.faults)
+        if found.fleet is None:
+            return Loaded(None, _in_order(faults, []))
+        secrets = _secrets(found)
+        fleet = parsed(found.fleet, "fleet", faults)
+        documents = _documents(found, found.fleet, fleet, faults, secrets)
+        faults += fleet_values(documents.fleet)
+        if fleet:
+            faults += _rules(documents)
+        public = authority(found.path, _name(documents.fleet), documents.local, faults)
+        in_order = _in_order(faults, secrets)
+        return Loaded(None if in_order else build(documents, public), in_order)
 
 
 def load_or_raise(folder: Path) -> Fleet:
@@ -61,24 +59,54 @@ def load_or_raise(folder: Path) -> Fleet:
     return loaded.fleet
 
 
-def _document(source: Source, kind: Kind, faults: list[Fault]) -> Document | None:
-    data, found = parse(source.content, source.file)
-    faults += found
-    if data is None:
-        return None
-    faults += schema_faults(data, kind, source.file)
-    return Document(source.file, data)
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's cyclic garbage collector.
+
+    Nothing that is loaded has cycles, and looking for them over and over in a growing fleet takes as long as all else.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _all_rules(documents: Documents) -> Iterator[Fault]:
+def _documents(
+    found: Folder, source: Source, fleet: Document | None, faults: list[Fault], secrets: list[Fault]
+) -> Documents:
+    """All parsed files; adds the faults of each by itself. ``source``: of ``fleet``, which may not be readable."""
+    names = frozenset(file.name.removesuffix(".yaml") for file in found.households)
+    servers = frozenset(name.value for name in server_names(fleet)) if fleet else frozenset()
+    known = Known(found.path, fleet, servers | {f"box-{name}" for name in names})
+    entries = [Entry(file, "household") for file in found.households]
+    entries += [Entry(file, "collected") for file in found.collected]
+    parts = shared(partial(examine, known), entries)
+    for part in parts:
+        faults += part.faults
+        secrets += part.secrets
+    contents = [content for part in parts for content in part.contents]
+    read = [(entry, content) for entry, content in zip(entries, contents, strict=True) if content is not None]
+    return Documents(
+        folder=found.path,
+        fleet=fleet or Document(source.file, MarkedDict(START)),
+        households=tuple(Document(entry.file, content) for entry, content in read if entry.kind == "household"),
+        household_names=names,
+        local=parsed(found.local, "local", faults) if found.local else None,
+        collected=tuple(Document(entry.file, content) for entry, content in read if entry.kind == "collected"),
+    )
+
+
+def _rules(documents: Documents) -> Iterator[Fault]:
     yield from rule_faults(documents)
     yield from local_faults(documents)
     yield from collected_faults(documents)
 
 
 def _secrets(found: Folder) -> list[Fault]:
-    sources = [source for source in (found.fleet, *found.households, *found.collected) if source]
-    faults = [fault for source in sources for fault in secret_faults(source.content, source.file)]
+    faults = secret_faults(found.fleet.content, found.fleet.file) if found.fleet else []
     if found.local:
         faults += secret_faults(found.local.content, found.local.file, machine_paths=True)
     return faults

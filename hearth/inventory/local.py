@@ -15,7 +15,7 @@ from hearth.inventory.files import public_half
 from hearth.inventory.hosts import Authority
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
-from hearth.inventory.unique import host_names
+from hearth.inventory.unique import server_names
 from hearth.inventory.values import address_faults
 
 _VARIABLE = "HEARTH_AUTHORITY_PASSPHRASE_FILE"
@@ -50,7 +50,7 @@ def _hosts(documents: Documents, local: Document) -> Iterator[Fault]:
     hosts: Found[MarkedDict] | None = first(local, "hosts", MarkedDict)
     if hosts is None:
         return
-    others = {found.value for found in host_names(documents) if found.document is documents.fleet}
+    others = {found.value for found in server_names(documents.fleet)}
     # Of a household whose file cannot be read, the file's name tells what its box is called.
     boxes = {f"box-{name}" for name in documents.household_names}
     for name, host in hosts.value.items():

@@ -13,31 +13,37 @@ from hearth.inventory.marks import MarkedDict
 from hearth.inventory.retired import retired_faults
 from hearth.inventory.sizes import format_size, parse_size
 from hearth.inventory.support import support_faults
-from hearth.inventory.unique import public_ports, relay_name, unique_faults
-from hearth.inventory.values import TUNNELS_PORTS, value_faults
+from hearth.inventory.unique import public_ports, relay_name, unique_faults, unique_in_household
+from hearth.inventory.values import TUNNELS_PORTS
 from hearth.layout import METRICS_PORT
 
 MEMORY_MINIMUM = "256M"
 
 
 def rule_faults(documents: Documents) -> Iterator[Fault]:
-    """Yield the faults of all rules. The documents may break their schemas: rules read what is of the right type."""
+    """Yield the faults of all rules that look at fleet.yaml alone or at several files at a time.
+
+    The documents may break their schemas: rules read what is of the right type.
+    """
     yield from unique_faults(documents)
-    yield from value_faults(documents)
     yield from retired_faults(documents)
     yield from _public_ports(documents)
     yield from support_faults(documents)
     yield from root_faults(documents.fleet)
-    for household in documents.households:
-        yield from _file_name(household)
-        yield from _domain(documents.fleet, household)
-        yield from _references(documents.fleet, household)
-        yield from access_faults(documents.fleet, household)
-        yield from certificate_faults(documents.fleet, household)
-        yield from _sizes(documents.fleet, household)
-        yield from _admin(household)
-        yield from _product(documents.fleet, household)
-        yield from _screen_ports(documents.fleet, household)
+
+
+def household_faults(fleet: Document, household: Document) -> Iterator[Fault]:
+    """Yield the faults of all rules that look at one household and fleet.yaml. They may break their schemas, too."""
+    yield from unique_in_household(household)
+    yield from _file_name(household)
+    yield from _domain(fleet, household)
+    yield from _references(fleet, household)
+    yield from access_faults(fleet, household)
+    yield from certificate_faults(fleet, household)
+    yield from _sizes(fleet, household)
+    yield from _admin(household)
+    yield from _product(fleet, household)
+    yield from _screen_ports(fleet, household)
 
 
 def _file_name(household: Document) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
@@ -37,6 +38,49 @@ def schema_faults(document: MarkedDict, kind: Kind, file: Path) -> list[Fault]:
     return [
         Fault(file, mark.line, mark.column, sentence) for error in errors for mark, sentence in _worded(document, error)
     ]
+
+
+def fits(document: MarkedDict, kind: Kind) -> bool:
+    """Whether a file that was parsed without a fault surely is what its schema wants: then it has no ``schema_faults``.
+
+    A hundred times as fast as asking for the faults; False means no more than that these are to be asked for.
+    """
+    try:
+        return _quick_validator(kind).is_valid(document)
+    except ValueError:
+        return False
+
+
+class _Whole:
+    """The keyword "whole" of the quick validator, see ``_is_whole``."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def validate(self, value: object) -> None:
+        """Raise ValueError unless the value is a whole number or none at all."""
+        if isinstance(value, float):
+            raise ValueError("a fraction")
+
+
+@cache
+def _quick_validator(kind: Kind) -> jsonschema_rs.Draft202012Validator:
+    # Its patterns are ECMA's, with "$" and "\s" a little different from Python's: the same for texts without control
+    # characters, and others have a fault from the parser.
+    registry = jsonschema_rs.Registry([(f"{name}.schema.json", _with_whole(_schema(name))) for name in get_args(Kind)])
+    return jsonschema_rs.Draft202012Validator(
+        {"$ref": f"{kind}.schema.json"}, registry=registry, keywords={"whole": _Whole}
+    )
+
+
+def _with_whole(schema: Any) -> Any:
+    """The schema with "whole" beside each type "integer"."""
+    if isinstance(schema, list):
+        return [_with_whole(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    below = {name: _with_whole(each) for name, each in schema.items()}
+    return {**below, "whole": True} if schema.get("type") == "integer" else below
 
 
 def _is_whole(_checker: object, value: object) -> bool:

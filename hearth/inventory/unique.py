@@ -35,16 +35,24 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
         "one box is a copy of the other: remove /etc/hearth/tunnel on it, delete both files, converge and collect",
         key=_blob,
     )
-    for household in households:
-        yield from _once(find(household, "owncloud.users.*.name", str), "the user's name", "choose another one")
-        yield from _once(find(household, "support.screens.*.name", str), "the screen's name", "choose another one")
+
+
+def unique_in_household(household: Document) -> Iterator[Fault]:
+    """Yield a fault for every name that one household gives twice."""
+    yield from _once(find(household, "owncloud.users.*.name", str), "the user's name", "choose another one")
+    yield from _once(find(household, "support.screens.*.name", str), "the screen's name", "choose another one")
 
 
 def host_names(documents: Documents) -> Iterator[Found[str]]:
     """All hosts' names: relays and Pis as they stand; for a box the household's id stands for ``box-ID``."""
-    for path in ("relays.*.name", "pis.*.name"):
-        yield from find(documents.fleet, path, str)
+    yield from server_names(documents.fleet)
     yield from _all(documents.households, "id", str)
+
+
+def server_names(fleet: Document) -> Iterator[Found[str]]:
+    """The names of the relays and Pis."""
+    for path in ("relays.*.name", "pis.*.name"):
+        yield from find(fleet, path, str)
 
 
 def public_ports(documents: Documents) -> Iterator[Found[int]]:

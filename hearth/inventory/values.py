@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from hearth.inventory.defaults import SOCKS_PORT, TUNNEL_PORT, ports_of
-from hearth.inventory.documents import Document, Documents, Found, find, first
+from hearth.inventory.documents import Document, Found, find, first
 from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
@@ -32,16 +32,22 @@ WEB_PORTS = frozenset({80, 443})
 TUNNELS_PORTS = frozenset({HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT})
 
 
-def value_faults(documents: Documents) -> Iterator[Fault]:
-    """Yield the faults of all rules that look at one value or one entry at a time."""
-    fleet = documents.fleet
+def fleet_values(fleet: Document) -> Iterator[Fault]:
+    """Yield the faults of all rules that look at one value or one entry of fleet.yaml at a time."""
     yield from _people(fleet)
     yield from _hosts(fleet)
-    yield from _keys(documents)
-    yield from _releases(documents)
-    yield from _times_and_zones(documents)
-    for household in documents.households:
-        yield from _free_ports(first(household, "ssh_port", int))
+    yield from _keys(fleet, KEY_PATHS)
+    yield from _releases(fleet)
+    yield from _time_zone(fleet)
+    yield from _windows(fleet, "defaults.")
+
+
+def household_values(household: Document) -> Iterator[Fault]:
+    """Yield the faults of all rules that look at one value or one entry of a household at a time."""
+    yield from _keys(household, SCREEN_KEY_PATHS)
+    yield from _time_zone(household)
+    yield from _windows(household, "")
+    yield from _free_ports(first(household, "ssh_port", int))
 
 
 def _people(fleet: Document) -> Iterator[Fault]:
@@ -94,18 +100,15 @@ def address_faults(found: Found[str]) -> Iterator[Fault]:
             yield found.fault(f"{quoted(text)} is no IP address; correct it, and give no port here")
 
 
-def _keys(documents: Documents) -> Iterator[Fault]:
-    founds = [found for path in KEY_PATHS for found in find(documents.fleet, path, str)]
-    for household in documents.households:
-        founds += [found for path in SCREEN_KEY_PATHS for found in find(household, path, str)]
-    for found in founds:
-        sentence = key_fault(found.value)
-        if sentence:
-            yield found.fault(sentence)
+def _keys(document: Document, paths: tuple[str, ...]) -> Iterator[Fault]:
+    for path in paths:
+        for found in find(document, path, str):
+            sentence = key_fault(found.value)
+            if sentence:
+                yield found.fault(sentence)
 
 
-def _releases(documents: Documents) -> Iterator[Fault]:
-    fleet = documents.fleet
+def _releases(fleet: Document) -> Iterator[Fault]:
     for found in find(fleet, "releases.*.sha256", str):
         if set(found.value) == {"0"}:
             yield found.fault("a sha256 of zeros pins nothing; give what sha256sum prints for the tarball")
@@ -150,18 +153,20 @@ def _php_fault(version: str, php: str) -> str | None:
     return None
 
 
-def _times_and_zones(documents: Documents) -> Iterator[Fault]:
-    zones = [first(document, "time_zone", str) for document in (documents.fleet, *documents.households)]
-    for found in zones:
-        sentence = time_zone_fault(found.value) if found else None
-        if found and sentence:
-            yield found.fault(sentence)
-    places = [(documents.fleet, f"defaults.{name}.window") for name in ("updates", "backup")]
-    places += [(each, f"{name}.window") for each in documents.households for name in ("updates", "backup")]
-    windows = [found for document, path in places for found in find(document, path, str)]
-    for found in windows:
+def _time_zone(document: Document) -> Iterator[Fault]:
+    found = first(document, "time_zone", str)
+    sentence = time_zone_fault(found.value) if found else None
+    if found and sentence:
+        yield found.fault(sentence)
+
+
+def _windows(document: Document, below: str) -> Iterator[Fault]:
+    """Yield a fault for each empty window. ``below``: where they stand, as the beginning of a path."""
+    for name in ("updates", "backup"):
+        found = first(document, f"{below}{name}.window", str)
         try:
-            parse_window(found.value)
+            if found:
+                parse_window(found.value)
         except ValueError as error:
-            if "empty" in str(error):
+            if found and "empty" in str(error):
                 yield found.fault(f"the window {quoted(found.value)} is empty; let it end later than it starts")

@@ -1,0 +1,79 @@
+"""Work on many files shared among the machine's cores: each part of it in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Fewer files than this are read before a second process has begun; more processes than this would wait for the first,
+# which takes their results one after the other.
+FILES_A_PROCESS = 500
+PROCESSES_LIMIT = 8
+
+
+class _Child(NamedTuple):
+    process: int
+    results: int
+
+
+def shared(work: Callable[[Sequence[T]], R], items: Sequence[T]) -> list[R]:
+    """Do ``work`` on parts of ``items``; return what it gave for each part, in the order of the parts.
+
+    ``work`` must be a function of its argument alone, and what it gives must be picklable: all parts but the first are
+    done by forks of this process, which end by themselves. A part whose fork fails is done here.
+    """
+    parts = _parts(items, _processes(len(items)))
+    children = [_begun(work, part) for part in parts[1:]]
+    return [work(parts[0]), *(_result(work, part, child) for part, child in zip(parts[1:], children, strict=True))]
+
+
+def _processes(count: int) -> int:
+    # A fork has the locks of other threads, but not the threads that would open them.
+    if threading.active_count() > 1:
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), count // FILES_A_PROCESS, PROCESSES_LIMIT))
+
+
+def _parts(items: Sequence[T], count: int) -> list[Sequence[T]]:
+    cuts = [len(items) * each // count for each in range(count + 1)]
+    return [items[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+
+
+def _begun(work: Callable[[Sequence[T]], R], part: Sequence[T]) -> _Child | None:
+    reading, writing = os.pipe()
+    try:
+        process = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return None
+    if process:
+        os.close(writing)
+        return _Child(process, reading)
+    # In the fork: nothing of this process's own may run to its end a second time, hence _exit in every case.
+    status = 1
+    try:
+        os.close(reading)
+        with os.fdopen(writing, "wb") as stream:
+            pickle.dump(work(part), stream, pickle.HIGHEST_PROTOCOL)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _result(work: Callable[[Sequence[T]], R], part: Sequence[T], child: _Child | None) -> R:
+    if child is None:
+        return work(part)
+    with os.fdopen(child.results, "rb") as stream:
+        content = stream.read()
+    _, status = os.waitpid(child.process, 0)
+    if status:
+        return work(part)
+    found: R = pickle.loads(content)  # noqa: S301 (from a fork of this very process)
+    return found
