@@ -29,7 +29,7 @@ from hearth.fleet.records import fleet_folder
 from hearth.fleet.verdict import Verdict, verdicts
 from hearth.fleet.wire import PARENT, PLAN, REPORT
 from hearth.hostlock import VARIABLE as HOST_LOCK
-from hearth.inventory.groups import SLICE
+from hearth.inventory.groups import SLICE, plain
 from hearth.inventory.hosts import Groups
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -67,11 +67,6 @@ class Slice:
             for group, members in self.groups.items()
         }
         return replace(self, groups={group: members for group, members in kept.items() if members})
-
-
-def plain(name: str) -> str:
-    """A host's name as people say it: ``box-mueller`` for ``@hearth/box-mueller``."""
-    return name.removeprefix("@hearth/")
 
 
 def run_folder(fleet: str, run: str) -> Path:

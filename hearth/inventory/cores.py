@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,16 +19,18 @@ PROCESSES_LIMIT = 8
 
 class _Child(NamedTuple):
     process: int
-    results: int
+    results: IO[bytes]
 
 
 def shared(work: Callable[[Sequence[T]], R], items: Sequence[T]) -> list[R]:
-    """Do ``work`` on parts of ``items``; return what it gave for each part, in the order of the parts.
+    """Do ``work`` on parts of ``items``; return what it gave for each part: of n parts, the first has ``items[0::n]``,
+    the next ``items[1::n]`` and so on, so that all have some of everything.
 
     ``work`` must be a function of its argument alone, and what it gives must be picklable: all parts but the first are
     done by forks of this process, which end by themselves. A part whose fork fails is done here.
     """
-    parts = _parts(items, _processes(len(items)))
+    count = _processes(len(items))
+    parts = [items[each::count] for each in range(count)]
     children = [_begun(work, part) for part in parts[1:]]
     return [work(parts[0]), *(_result(work, part, child) for part, child in zip(parts[1:], children, strict=True))]
 
@@ -40,28 +42,24 @@ def _processes(count: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), count // FILES_A_PROCESS, PROCESSES_LIMIT))
 
 
-def _parts(items: Sequence[T], count: int) -> list[Sequence[T]]:
-    cuts = [len(items) * each // count for each in range(count + 1)]
-    return [items[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
-
-
 def _begun(work: Callable[[Sequence[T]], R], part: Sequence[T]) -> _Child | None:
-    reading, writing = os.pipe()
+    # As objects: gevent, under which pyinfra runs, closes a mere descriptor only when its loop goes round, which it
+    # does not while the result is waited for.
+    reading, writing = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
     try:
         process = os.fork()
     except OSError:
-        os.close(reading)
-        os.close(writing)
+        reading.close()
+        writing.close()
         return None
     if process:
-        os.close(writing)
+        writing.close()
         return _Child(process, reading)
     # In the fork: nothing of this process's own may run to its end a second time, hence _exit in every case.
     status = 1
     try:
-        os.close(reading)
-        with os.fdopen(writing, "wb") as stream:
-            pickle.dump(work(part), stream, pickle.HIGHEST_PROTOCOL)
+        with writing:
+            pickle.dump(work(part), writing, pickle.HIGHEST_PROTOCOL)
         status = 0
     finally:
         os._exit(status)
@@ -70,7 +68,7 @@ def _begun(work: Callable[[Sequence[T]], R], part: Sequence[T]) -> _Child | None
 def _result(work: Callable[[Sequence[T]], R], part: Sequence[T], child: _Child | None) -> R:
     if child is None:
         return work(part)
-    with os.fdopen(child.results, "rb") as stream:
+    with child.results as stream:
         content = stream.read()
     _, status = os.waitpid(child.process, 0)
     if status:

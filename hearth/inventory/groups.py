@@ -31,6 +31,11 @@ def groups(folder: Path) -> Groups:
     return {**named, **households, "all": everything}
 
 
+def plain(name: str) -> str:
+    """A host's name as people say it: ``box-mueller`` for ``@hearth/box-mueller``."""
+    return name.removeprefix("@hearth/")
+
+
 def _host(host: Host, data_name: str) -> tuple[str, dict[str, Any]]:
     # The connector "hearth" takes the name after the slash, so that --limit box-mueller works.
     return f"@hearth/{host.name}", {data_name: host, "roads": host.roads}

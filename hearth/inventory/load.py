@@ -61,7 +61,7 @@ def load_or_raise(folder: Path) -> Fleet:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without Python's cyclic garbage collector.
+    """Without Python's cyclic garbage collector, which is not to look at what was loaded later either.
 
     Nothing that is loaded has cycles, and looking for them over and over in a growing fleet takes as long as all else.
     """
@@ -71,6 +71,7 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            gc.freeze()
             gc.enable()
 
 
@@ -84,10 +85,11 @@ def _documents(
     entries = [Entry(file, "household") for file in found.households]
     entries += [Entry(file, "collected") for file in found.collected]
     parts = shared(partial(examine, known), entries)
-    for part in parts:
+    contents: list[MarkedDict | None] = [None] * len(entries)
+    for number, part in enumerate(parts):
         faults += part.faults
         secrets += part.secrets
-    contents = [content for part in parts for content in part.contents]
+        contents[number :: len(parts)] = part.contents
     read = [(entry, content) for entry, content in zip(entries, contents, strict=True) if content is not None]
     return Documents(
         folder=found.path,

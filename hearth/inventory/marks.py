@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from yaml._yaml import CParser  # CSafeLoader without what makes objects
 
 from hearth.inventory.faults import UNPRINTABLE, Fault, quoted
 
@@ -39,6 +40,10 @@ class Mark(NamedTuple):
 
 
 START = Mark(1, 1)
+# What Mark(…) comes to, without the way through a function of Python's: a file has a hundred places.
+_new = tuple.__new__
+# Letters with which no null, boolean or number begins.
+_TEXT = frozenset("abcdeghijklmopqrsuvwxyzABCDEGHIJKLMOPQRSUVWXYZ/")
 
 
 class MarkedDict(dict[str, Any]):
@@ -106,7 +111,7 @@ def _numbers(marks: Iterable[Mark]) -> tuple[int, ...]:
 
 def _marks(numbers: tuple[int, ...]) -> list[Mark]:
     pairs = iter(numbers)
-    return list(map(Mark._make, zip(pairs, pairs, strict=True)))
+    return [_new(Mark, pair) for pair in zip(pairs, pairs, strict=True)]
 
 
 class _Refusal(Exception):
@@ -161,7 +166,7 @@ class _Reader:
     def __init__(self, text: str, file: Path, faults: list[Fault]) -> None:
         self.file = file
         self.faults = faults
-        self.parser = yaml.CSafeLoader(text)
+        self.parser = CParser(text)
         self.open: list[MarkedDict | MarkedList] = []
         # The property that each open mapping waits to have a value for; None when a name is due.
         self.pending: list[str | None] = []
@@ -191,10 +196,12 @@ class _Reader:
     def _take(self, event: Any) -> None:
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            self._refuse_extras(event)
+            if event.anchor is not None or event.tag is not None:
+                self._refuse_extras(event)
             self._scalar(event)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._refuse_extras(event)
+            if event.anchor is not None or event.tag is not None:
+                self._refuse_extras(event)
             self._begin(MarkedDict if kind is yaml.MappingStartEvent else MarkedList, _at(event))
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             self.open.pop()
@@ -223,17 +230,21 @@ class _Reader:
         self.pending.append(None)
 
     def _scalar(self, event: Any) -> None:
-        mark = _at(event)
-        plain = event.style is None or event.style == ""
-        value = _resolved(event.value) if plain and event.implicit[0] else event.value
-        if event.end_mark.line > event.start_mark.line:
+        start = event.start_mark
+        mark = _new(Mark, (start.line + 1, start.column + 1))
+        plain = not event.style
+        value = event.value
+        # What begins with such a letter is a text, as nearly all is.
+        if plain and value[:1] not in _TEXT and event.implicit[0]:
+            value = _resolved(value)
+        if event.end_mark.line > start.line:
             # What is wrong with one line of it may be a secret's fault, so no later sentence may quote the whole.
             value = ""
             self.faults.append(Fault(self.file, *mark, ONE_LINE))
         elif isinstance(value, str) and not value.isprintable() and UNPRINTABLE.search(value):
             sentence = "this text has an invisible character or a line break; remove it"
             self.faults.append(Fault(self.file, *mark, sentence))
-        if self._name_is_due():
+        if self.open and self.pending[-1] is None and type(self.open[-1]) is MarkedDict:
             self._name(value, event.value, plain, mark)
         else:
             self._put(value, mark)
@@ -274,7 +285,7 @@ class _Reader:
 
 
 def _at(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+    return _new(Mark, (event.start_mark.line + 1, event.start_mark.column + 1))
 
 
 def _resolved(text: str) -> object:

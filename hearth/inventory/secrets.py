@@ -25,6 +25,10 @@ _PATTERNS = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@"), "this address carries a password"),
 )
 _ANY = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _PATTERNS))
+# Each text that a pattern takes has one of these in it; and each name below, one of those, in small letters. (Beyond
+# ASCII there are letters that stand for others when case is ignored.)
+_PATTERNS_WORDS = ("PRIVATE KEY", "PuTTY", "$", "AKIA", "ASIA", "gh", "glpat-", "xox", "eyJ", "://")
+_NAMED_WORDS = ("passw", "passphrase", "secret", "token", "key", "credential")
 # The name of a property or variable, then a value. "passphrase_file: /path" names where a secret lies, which is none.
 _NAMED = re.compile(
     r"""(?ix) (?<![a-z0-9])
@@ -54,13 +58,22 @@ def secret_faults(content: bytes, file: Path, machine_paths: bool = False) -> li
     """
     text = content.decode("utf-8", "replace")
     # Most files have none of it: one look at the whole text spares the look at each line.
-    if not (_ANY.search(text) or _NAMED.search(text)) and (machine_paths or not _LONG.search(_masked(text))):
+    if not _may_be_known(text) and (machine_paths or not (_LONG.search(text) and _LONG.search(_masked(text)))):
         return []
     return [
         Fault(file, number, column, f"{what}; {AWAY}")
         for number, line in enumerate(text.split("\n"), start=1)
         for column, what in _in_line(line, machine_paths)
     ]
+
+
+def _may_be_known(text: str) -> bool:
+    """Whether one of the patterns or names is in the text. Words are found much faster than what surrounds them."""
+    if text.isascii():
+        lowered = text.lower()
+        if not any(word in text for word in _PATTERNS_WORDS) and not any(word in lowered for word in _NAMED_WORDS):
+            return False
+    return bool(_ANY.search(text) or _NAMED.search(text))
 
 
 def _in_line(line: str, machine_paths: bool) -> Iterator[tuple[int, str]]:
