@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hearth.lab import acme, progress, releases
+from hearth.inventory.faults import shown
+from hearth.lab import acme, generate, progress, releases
 from hearth.lab.hosts import CLEAN_ENVIRONMENT
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError, require_machine
@@ -102,6 +103,17 @@ def status(
             bench = f"{host.bench}{'' if host.bench_up else ' (off)'}" if host.suite else ""
             table.add_row(host.name, host.state, host.suite, bench, host.address, host.public_address)
         Console(highlight=False).print(table)
+
+
+@app.command("generate")
+def generate_fleet(
+    households: Annotated[int, typer.Argument(help="How many.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes: a new folder, or an empty one.")],
+) -> None:
+    """Write the inventory of a fleet that nobody has, of any size, for measuring; the same for the same number."""
+    with _sentences():
+        generate.write(households, folder)
+    typer.echo(f"{shown(folder)}: an inventory with {households} {'household' if households == 1 else 'households'}")
 
 
 @app.command("exec")

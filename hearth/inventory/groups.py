@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,27 @@ def groups(folder: Path) -> Groups:
     everything = [host for hosts in named.values() for host in hosts]
     households = {f"household_{household.id}": [box] for household, box in zip(fleet.households, boxes, strict=True)}
     return {**named, **households, "all": everything}
+
+
+def sliced(everything: Groups, patterns: Iterable[str]) -> Groups:
+    """The groups with those hosts alone that pyinfra's patterns name: a group, or a shell's pattern of host names.
+
+    All hosts when there are no patterns, or when one of them names none of these: then pyinfra is to say so, or knows
+    more groups than we. Making a host ready costs pyinfra time, also when it leaves it alone.
+    """
+    wanted: set[str] = set()
+    for pattern in patterns:
+        if pattern in everything and pattern != "all":
+            found = {name for name, _ in everything[pattern]}
+        else:
+            found = {name for name, _ in everything["all"] if fnmatch(plain(name), pattern)}
+        if not found:
+            return everything
+        wanted |= found
+    if not wanted:
+        return everything
+    kept = {group: [host for host in hosts if host[0] in wanted] for group, hosts in everything.items()}
+    return {group: hosts for group, hosts in kept.items() if hosts}
 
 
 def plain(name: str) -> str:

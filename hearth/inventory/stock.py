@@ -10,7 +10,6 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +18,7 @@ import pyinfra_cli.cli  # type: ignore[import-untyped]
 import pyinfra_cli.inventory  # type: ignore[import-untyped]
 
 from hearth.inventory.faults import InventoryError, shown, suggestion
-from hearth.inventory.groups import SLICE, groups, plain
-from hearth.inventory.hosts import Groups
+from hearth.inventory.groups import SLICE, groups, sliced
 from hearth.inventory.pace import quicken_pyinfra
 from hearth.inventory.wrapping import wrap
 
@@ -52,27 +50,6 @@ def _patterns() -> list[str]:
     context = click.get_current_context(silent=True)
     limit, exclude = (context.params.get(name) or () for name in ("limit", "exclude")) if context else ((), ())
     return [*limit, *exclude] if limit else []
-
-
-def sliced(everything: Groups, patterns: Iterable[str]) -> Groups:
-    """The groups with those hosts alone that pyinfra's patterns name: a group, or a shell's pattern of host names.
-
-    All hosts when there are no patterns, or when one of them names none of these: then pyinfra is to say so, or knows
-    more groups than we. Making a host ready costs pyinfra time, also when it leaves it alone.
-    """
-    wanted: set[str] = set()
-    for pattern in patterns:
-        if pattern in everything and pattern != "all":
-            found = {name for name, _ in everything[pattern]}
-        else:
-            found = {name for name, _ in everything["all"] if fnmatch(plain(name), pattern)}
-        if not found:
-            return everything
-        wanted |= found
-    if not wanted:
-        return everything
-    kept = {group: [host for host in hosts if host[0] in wanted] for group, hosts in everything.items()}
-    return {group: hosts for group, hosts in kept.items() if hosts}
 
 
 def _some_hosts(stock: Callable[..., Any], inventory: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A fleet of any size that nobody has: an inventory's files as text, the same for the same number. Pure.
+"""A fleet of any size that nobody has: an inventory's files as text, the same for the same number.
 
 For measuring and for tests. Its keys are well formed and nobody's: there are no private halves.
 """
@@ -9,9 +9,14 @@ import base64
 import hashlib
 import struct
 from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hearth.inventory.faults import shown
+from hearth.lab.process import LabError
 
 HOUSEHOLDS_A_RELAY = 5_000
 FIRST_SCREEN_PORT = 20_000
@@ -36,10 +41,10 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def inventory(households: int) -> Iterator[tuple[str, str]]:
     """The files of an inventory with so many ``households``: paths below its folder, and their texts.
 
-    Raises ValueError when there are more than slots.
+    Raises LabError when there are more than slots.
     """
     if not 1 <= households <= 65_000:
-        raise ValueError(f"{households} households: give a number from 1 to 65000")
+        raise LabError(f"{households} households: give a number from 1 to 65000")
     relays = -(-households // HOUSEHOLDS_A_RELAY)
     yield "fleet.yaml", _text(_fleet(relays))
     for number in range(1, relays + 1):
@@ -49,6 +54,21 @@ def inventory(households: int) -> Iterator[tuple[str, str]]:
         home = household(number)
         yield f"households/{home['id']}.yaml", _text(home)
         yield f"collected/box-{home['id']}.yaml", _text(_collected(f"box-{home['id']}", server=False))
+
+
+def write(households: int, folder: Path) -> None:
+    """Write the files of ``inventory`` into a folder; raise LabError when it is there and not empty, or cannot be."""
+    files = inventory(households)
+    first = next(files)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise LabError(f"{shown(folder)}: this folder is not empty; give a new one")
+        for below in ("households", "collected"):
+            (folder / below).mkdir(parents=True)
+        for path, text in chain([first], files):
+            (folder / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{shown(folder)}: the fleet cannot be written there ({error.strerror})") from error
 
 
 def household(number: int) -> dict[str, Any]:

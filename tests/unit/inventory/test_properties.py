@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hearth.inventory import load
+from hearth.inventory.marks import parse
+from hearth.inventory.schema import SCHEMAS, Kind, fits, schema_faults
 from hearth.inventory.sizes import format_size, parse_size
 from tests.unit.inventory.corpus import GOOD, make_fleet
 
@@ -38,6 +40,51 @@ _structures = st.recursive(
     _scalars,
     lambda below: st.lists(below, max_size=4) | st.dictionaries(_properties | st.text(max_size=8), below, max_size=6),
     max_leaves=25,
+)
+
+
+KINDS: dict[str, Kind] = {
+    "fleet.yaml": "fleet",
+    "households/mueller.yaml": "household",
+    "households/schmidt.yaml": "household",
+    "local.yaml": "local",
+}
+# Values beside the border between right and wrong, where two readers of a schema may part.
+_near_misses = st.sampled_from(
+    [
+        *(
+            0,
+            1,
+            -1,
+            17,
+            17.0,
+            1.5,
+            22,
+            65535,
+            65536,
+            10**17,
+            True,
+            False,
+            None,
+            "",
+            " ",
+            "a",
+            "A-b",
+            "a" * 31,
+            "a" * 64,
+        ),
+        *("mueller", "müller", "\uff21\uff22", "x.home.example", "x..y", "1G", "0G", "99999999G", "24:00-01:00"),
+        *(
+            "03:00-05:00",
+            "\u0661G",
+            "2026-11-23",
+            "2026-1-3",
+            "https://a.example/x",
+            "https://a.example/\u00a0x",
+            "::1",
+        ),
+        *([], ["a"], ["a", "a"], [1, True], [1, 1.0], [{}, {}], {}, {"name": "a"}, {"name": "a", "public_port": 8443}),
+    ]
 )
 
 
@@ -120,6 +167,29 @@ def test_a_size_keeps_its_bytes_when_written_and_read_again(number: int, unit: s
     written = format_size(size_bytes)
 
     assert parse_size(written) == size_bytes
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), file=st.sampled_from(sorted(KINDS)), value=_structures | _near_misses)
+def test_what_is_quickly_found_to_fit_a_schema_has_no_fault_of_it(data: st.DataObject, file: str, value: Any) -> None:
+    plain = yaml.safe_load((GOOD / file).read_bytes())
+    place, step = data.draw(st.sampled_from(list(_places(plain))))
+    if isinstance(place, dict) and data.draw(st.booleans()):
+        step = data.draw(_properties)
+    place[step] = value
+    document, faults = parse(yaml.safe_dump(plain, allow_unicode=True).encode("utf-8", "replace"), Path(file))
+    assume(document is not None and not faults)
+    assert document is not None
+
+    quick, told = fits(document, KINDS[file]), schema_faults(document, KINDS[file], Path(file))
+
+    assert quick == (not told), told
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_no_schema_takes_a_fraction(kind: Kind) -> None:
+    # What "whole" in the quick validator relies on.
+    assert '"number"' not in (SCHEMAS / f"{kind}.schema.json").read_text()
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
