@@ -12,13 +12,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
 
 from hearth.fleet.records import Record, paths, read
+from hearth.hostlock import LOCK
 from hearth.lab.lab import Lab
 from hearth.lab.real_release import with_real_release
 from tests.lab.boxes import MUELLER, PI, RELAY, REPOSITORY, Operator, wait_for
@@ -29,6 +33,15 @@ SCHMIDT, WEBER, KOCH = "box-schmidt", "box-weber", "box-koch"
 BOXES = {MUELLER: "127.10.0.17", SCHMIDT: "127.10.0.18", WEBER: "127.10.0.19", KOCH: "127.10.0.20"}
 """Each box and its address at the relay."""
 IGNORED = "/inventory/local.yaml\n/inventory/authority/acme-root.pem\n"
+STAMP = "/run/stamp"
+SERVICES = "systemctl show --property=Id,MainPID '*.service' | paste -s -d ' \n\n' | grep -v 'MainPID=0' | sort"
+# Left out is what logs, databases, timers and the cloud's own jobs write whoever looks.
+OWN = "/run /tmp /var/tmp /var/log /var/lib/mysql /var/lib/redis /var/lib/systemd /srv/hearth/data"
+CHANGED = f"""
+find / -xdev {" ".join(f"-path {path} -prune -o" for path in ("/proc /sys /dev " + OWN).split())} -cnewer {STAMP} -print
+{SERVICES} | diff {STAMP} - | grep -v hearth-health
+true
+"""
 
 
 @dataclass(frozen=True)
@@ -108,10 +121,69 @@ class Fleet:
         """Whether the relay listens for a box."""
         return BOXES[box] in self.lab.exec(RELAY, ["ss", "-Hltn", "sport = :10022"]).stdout
 
+    def lets_in(self, server: str, key: str) -> bool:
+        """Whether a tunnel server knows a public key."""
+        command = ["grep", "--recursive", "--quiet", "--fixed-strings", key.split()[1], "/etc/ssh/tunnel-keys"]
+        return self.lab.exec(server, command, check=False).returncode == 0
+
+    def wait_for_tunnel(self, box: str) -> None:
+        """Wait until the relay listens for a box."""
+        wait_for(lambda: self.tunnel_is_up(box), 90, f"the tunnel of {box}")
+
+    def collect(self, *hosts: str) -> None:
+        """Run ``hearth collect``."""
+        run = self.hearth("collect", *hosts)
+        assert run.returncode == 0, run.stderr
+
+    def plan(self, *arguments: str) -> dict[str, Any]:
+        """What ``hearth plan`` finds, when it can ask all hosts."""
+        run = self.hearth("plan", "--format", "json", *arguments)
+        assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+        return dict(json.loads(run.stdout))
+
     def logins(self, *hosts: str) -> dict[str, int]:
         """How often somebody has logged in to each of these hosts."""
         count = "journalctl -u ssh -o cat | grep -c Accepted; true"
         return {host: int(self.lab.exec(host, ["sh", "-c", count]).stdout) for host in hosts}
+
+    def stamp(self, *hosts: str) -> None:
+        """From now on these hosts can tell what changes on them: see ``changed``."""
+        for host in hosts:
+            self.lab.exec(host, ["sh", "-c", f"{SERVICES} >{STAMP}"])
+
+    def changed(self, *hosts: str) -> dict[str, list[str]]:
+        """What has changed on hosts since the stamp: files, but for what services write, and services started anew."""
+        found = {host: self.lab.exec(host, ["sh", "-c", CHANGED]).stdout.splitlines() for host in hosts}
+        return {host: told for host, told in found.items() if told}
+
+    def journal(self, host: str) -> str:
+        """Where a host's journal is now."""
+        told = self.lab.exec(host, ["journalctl", "--lines=0", "--show-cursor"]).stdout
+        return told.partition("-- cursor: ")[2].strip()
+
+    def commands(self, host: str, cursor: str) -> list[tuple[bool, str]]:
+        """The operator's commands as root since a place of the journal: whether one begins or ends, and its process.
+
+        Without the one that keeps the host's lock, which runs beside the others.
+        """
+        command = ["journalctl", f"--after-cursor={cursor}", "--identifier=sudo", "--output=json"]
+        lines = [json.loads(line) for line in self.lab.exec(host, command).stdout.splitlines()]
+        told = [(line["MESSAGE"], line["_PID"]) for line in lines if isinstance(line["MESSAGE"], str)]
+        keepers = {process for message, process in told if LOCK in message}
+        return [
+            ("session opened" in message, process)
+            for message, process in told
+            if "pam_unix(sudo:session)" in message and process not in keepers
+        ]
+
+    def rewrite(self, name: str, change: Callable[[dict[str, Any]], None]) -> str:
+        """Change the data of one of the inventory's files; returns the text as it was."""
+        file = self.inventory / name
+        text = file.read_text()
+        data = yaml.safe_load(text)
+        change(data)
+        file.write_text(yaml.safe_dump(data, allow_unicode=True, width=1000))
+        return text
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace words of one of the inventory's files."""
@@ -123,7 +195,7 @@ class Fleet:
     def git(self, *arguments: str) -> str:
         """git in the repository that the inventory lies in."""
         who = ["-c", "user.name=anna", "-c", "user.email=anna@home.example", "-c", "commit.gpgSign=false"]
-        command = ["git", *who, "-C", str(self.inventory.parent), *arguments]
+        command = ["git", *who, "-C", str(self.inventory), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def commit(self) -> str:
@@ -139,6 +211,16 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+def busiest(commands: list[tuple[bool, str]]) -> int:
+    """How many commands ran at a time at most. A converge runs one after the other, two beside each other would not."""
+    running: set[str] = set()
+    most = 0
+    for begins, process in commands:
+        running = running | {process} if begins else running - {process}
+        most = max(most, len(running))
+    return most
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -150,6 +232,11 @@ def states(record: Record) -> dict[str, str]:
     """What became of each host, as the record's end has it."""
     assert record.end is not None
     return dict(record.end.states)
+
+
+def would_change(plan: dict[str, Any]) -> set[str]:
+    """The hosts on which a converge would change something, by a plan."""
+    return {each["host"] for each in plan["hosts"] if each["outcome"] == "changes"}
 
 
 def changes(record: Record) -> dict[str, int]:
@@ -168,6 +255,8 @@ def four_homes(example: Path, folder: Path) -> Path:
         name = box.removeprefix("box-")
         own = schmidt.replace("schmidt", name).replace("slot: 18", f"slot: {number}")
         (inventory / f"households/{name}.yaml").write_text(own)
+    fleet = inventory / "fleet.yaml"
+    fleet.write_text(fleet.read_text() + "canary: mueller\n")
     mueller = inventory / "households/mueller.yaml"
     mueller.write_text(mueller.read_text().replace("issuer: acme", "issuer: operator"))
     return inventory
@@ -178,22 +267,25 @@ def first_day(lab: Lab, inventory: Path, state: Path) -> Fleet:
     fleet = Fleet(Operator(lab, inventory), state)
     boxes = list(BOXES)
     lab.up([RELAY, PI, *boxes], inventory)
-    fleet.converge("--limit", f"{RELAY},{PI},{MUELLER}")
+    with ThreadPoolExecutor(1) as beside:
+        box = beside.submit(fleet.operator.converge)
+        fleet.converge("--limit", "relays,pis")
+        assert box.result().status == 0, box.result().output[-4000:]
     lab.snapshot(MUELLER, "converged")
-    for box in boxes:
-        lab.start_from(box, "converged")
-    for box in boxes[1:]:
-        # A clone is not let in with the keys of its original.
-        lab.exec(box, ["sh", "-c", "systemctl stop hearth-tunnel; rm -rf /etc/hearth/tunnel"])
-    fleet.converge("--waves", "100%")
-    collected = fleet.hearth("collect")
-    assert collected.returncode == 0, collected.stderr
+    for name in boxes:
+        lab.start_from(name, "converged")
+    # A clone is not let in with the keys of its original.
+    for name in boxes[1:]:
+        lab.exec(name, ["sh", "-c", "systemctl stop hearth-tunnel; rm -rf /etc/hearth/tunnel"])
+    fleet.collect(RELAY, PI)
+    fleet.converge("--limit", "boxes", "--waves", "100%")
+    fleet.collect()
     fleet.converge("--limit", RELAY)
-    for box in boxes:
-        wait_for(lambda box=box: fleet.tunnel_is_up(box), 60, f"the tunnel of {box}")  # type: ignore[misc]
-        lab.bench(box, False)
+    for name in boxes:
+        fleet.wait_for_tunnel(name)
+        lab.bench(name, False)
     (inventory.parent / ".gitignore").write_text(IGNORED)
-    fleet.git("init", "--quiet", "--initial-branch", "main")
+    fleet.git("init", "--quiet", "--initial-branch", "main", str(inventory.parent))
     fleet.commit()
     return fleet
 
