@@ -61,10 +61,6 @@ class Fleet:
         """The fleet's inventory."""
         return self.operator.inventory
 
-    def command(self, *arguments: str) -> list[str]:
-        """The command line of ``hearth``."""
-        return [str(HEARTH), *arguments, "--inventory", str(self.inventory)]
-
     def environment(self) -> dict[str, str]:
         """An environment with the operator's state folder."""
         return os.environ | {"COLUMNS": "200", "XDG_STATE_HOME": str(self.state)}
@@ -80,12 +76,12 @@ class Fleet:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ``hearth``; nobody is at its terminal."""
-        return self.start_as_typed(*self.command(*arguments))
+        return self.start_as_typed(*arguments, "--inventory", str(self.inventory))
 
-    def start_as_typed(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command where the operator works."""
+    def start_as_typed(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``hearth`` with these arguments alone."""
         return subprocess.Popen(
-            command,
+            [str(HEARTH), *arguments],
             cwd=REPOSITORY,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
