@@ -3,8 +3,9 @@
     make bench-fleet [HOUSEHOLDS=5000] [NIGHTS=90]
 
 An inventory and months of nightly records are generated; then the commands that an operator types are run on them, each
-a process of its own, and the status page is opened in Chromium. ``hearth converge`` runs with a stand-in for pyinfra
-that converges each host at once, so the figure is hearth's own part of a run. Timings here decide no test.
+a process of its own, and the status page is opened in Chromium. ``hearth plan`` and ``hearth converge`` run with a
+stand-in for pyinfra that answers for each host at once, so the figures are hearth's own part; one household is changed
+for ``--since``. Timings here decide no test.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from demo import generated_runs  # noqa: E402
+from hearth.fleet.choice import ordered_waves  # noqa: E402
 from hearth.fleet.desired import all_hosts, kind_of  # noqa: E402
 from hearth.fleet.html import page  # noqa: E402
+from hearth.fleet.limits import DEFAULT_WAVES, parse_waves  # noqa: E402
 from hearth.fleet.records import latest_first, runs_folder  # noqa: E402
 from hearth.fleet.status import history, status  # noqa: E402
 from hearth.inventory import load_or_raise  # noqa: E402
@@ -107,6 +110,21 @@ def generate(folder: Path, households: int, nights: int) -> tuple[int, int]:
     return written, records
 
 
+def remember(folder: Path) -> None:
+    """Put the inventory into a git repository of two commits, the second of which moves one household's name."""
+    who = ("-c", "user.name=anna", "-c", "user.email=anna@home.example", "-c", "commit.gpgSign=false")
+
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "The fleet")
+    household = folder / "households/mueller-1.yaml"
+    household.write_text(household.read_text().replace("domain: mueller-1.", "domain: moved."))
+    git("commit", "--quiet", "--all", "--message", "One household moves")
+
+
 def commands(folder: Path) -> Iterator[tuple[str, Callable[[], Cost]]]:
     """The commands that are measured, by what they are called in the table."""
     at = ("--inventory", str(folder))
@@ -115,9 +133,12 @@ def commands(folder: Path) -> Iterator[tuple[str, Callable[[], Cost]]]:
         yield f"status, 30 days, {output}", lambda output=output: command("status", *at, "--format", output)  # type: ignore[misc]
     yield f"status, {LONG_DAYS} days, text", lambda: command("status", *at, "--days", str(LONG_DAYS))
     yield "status --limit of one", lambda: command("status", *at, "--limit", "box-mueller-1")
-    pyinfra = stand_in(folder.parent / "pyinfra")
+    asked = {"HEARTH_PYINFRA": stand_in(folder.parent / "pyinfra")}
+    yield "plan", lambda: command("plan", *at, "--format", "markdown", **asked)
+    yield "plan --since, one changed", lambda: command("plan", *at, "--since", "HEAD~1", **asked)
     converge = ("converge", *at, "--yes", "--no-gate", "--format", "json")
-    yield "converge, pyinfra stood in for", lambda: command(*converge, HEARTH_PYINFRA=pyinfra)
+    yield "converge --since, one changed", lambda: command(*converge, "--since", "HEAD~1", **asked)
+    yield "converge", lambda: command(*converge, **asked)
 
 
 def browsed(file: Path, screen: Screen) -> tuple[float, float, float]:
@@ -150,6 +171,10 @@ def measure(console: Console, folder: Path, households: int, nights: int) -> Non
     console.print(f"Generating {households:,} households and {nights} nights of records …")
     files, records = generate(folder, households, nights)
     console.print(f"inventory {files / 1e6:.1f} MB, records {records / 1e6:.0f} MB")
+    remember(folder)
+    fleet = load_or_raise(folder)
+    waves = ordered_waves(fleet, list(all_hosts(fleet)), parse_waves(DEFAULT_WAVES))
+    console.print(f"waves of {', '.join(f'{len(wave):,}' for wave in waves)} hosts")
     costs = table("The operator's side", "hearth", "wall s", "CPU s", "memory MB", "output MB")
     for name, run in commands(folder):
         cost = run()

@@ -37,6 +37,10 @@ def converge(
         list[str] | None,
         typer.Option("--limit", metavar="NAME", help="Only these hosts, households, groups or patterns; repeatable."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Only hosts that should be something else than at this git revision."),
+    ] = None,
     waves: Annotated[
         str | None, typer.Option(help=f"How far each wave of boxes goes; {DEFAULT_WAVES} if not given.")
     ] = None,
@@ -72,6 +76,7 @@ def converge(
 
     asked = conduct.Asked(
         limit=tuple(limit or ()),
+        since=since,
         waves=waves,
         max_failures=max_failures,
         max_removals=max_removals,

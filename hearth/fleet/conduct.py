@@ -13,7 +13,7 @@ from hearth.fleet.desired import all_hosts, desired_states, kind_of
 from hearth.fleet.errors import RunError
 from hearth.fleet.events import Budgets, Event, RunBegin, RunEnd, RunKind, RunResume, Selection, now
 from hearth.fleet.executors import check_scheduler, pool
-from hearth.fleet.history import WHOLE, History, history, reached_in
+from hearth.fleet.history import History, history, reached_in
 from hearth.fleet.limits import DEFAULT_WAVES, Limit, parse_limit, parse_waves
 from hearth.fleet.locks import fleet_lock
 from hearth.fleet.origin import origin, who
@@ -22,6 +22,7 @@ from hearth.fleet.records import Record, Writer
 from hearth.fleet.removal import Removals
 from hearth.fleet.resume import attempts_of, kept, unsaid
 from hearth.fleet.run import Run, Settings, Work
+from hearth.fleet.since import Since, since_commit
 from hearth.inventory.hosts import Fleet
 
 # How many records a run reads for what became of hosts, at most: some seconds of work in a fleet of thousands.
@@ -35,11 +36,12 @@ LOGS_KEPT = 30
 class Asked:
     """What the operator typed; see ``hearth converge --help``.
 
-    ``changed``: go to those hosts alone that are not known to be what they shall be. ``kind``, ``signer``: for the
-    record; see ``RunBegin`` and ``Origin``.
+    ``since``: go to those hosts alone that a change since that revision touches. ``changed``: to those that are not
+    known to be what they shall be. ``kind``, ``signer``: for the record; see ``RunBegin`` and ``Origin``.
     """
 
     limit: tuple[str, ...] = ()
+    since: str | None = None
     waves: str | None = None
     max_failures: str = "10%"
     max_removals: str = "1"
@@ -76,6 +78,7 @@ class Prepared:
         removals: Removals,
         resumed: Record | None,
         announcement: tuple[str, ...],
+        since: str | None = None,
     ) -> None:
         self.announcement = announcement
         self.hosts = sum(len(wave) for wave in work.waves)
@@ -84,6 +87,7 @@ class Prepared:
         self._limits = limits
         self._removals = removals
         self._resumed = resumed
+        self._since = since
         self._run: Run | None = None
         self._interrupts = 0
 
@@ -151,6 +155,7 @@ class Prepared:
             budgets,
             {each.id: each.slot for each in fleet.households},
             tuple(sorted(self._removals.gone)) if not (self._asked.limit or self._asked.pending) else (),
+            self._since,
         )
 
 
@@ -162,8 +167,8 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
         parse_limit(asked.max_failures, "--max-failures"),
         parse_limit(asked.max_removals, "--max-removals"),
     )
-    if sum((asked.resume, asked.pending, asked.changed, bool(asked.limit))) > 1:
-        raise RunError("--resume, --pending and --limit each say which hosts: give one of them")
+    if sum((asked.resume, asked.pending, asked.changed, bool(asked.limit or asked.since is not None))) > 1:
+        raise RunError("--resume, --pending and --limit (or --since) each say which hosts: give one of them")
     if asked.scheduler is not None:
         check_scheduler(asked.scheduler)
     with fleet_lock(records.fleet_folder(fleet.name), who()):
@@ -173,8 +178,9 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
             known = history(_records(fleet), all_hosts(fleet))
         desired = desired_states(fleet)
         resumed = _to_resume(known) if asked.resume else None
-        chosen = _chosen(fleet, asked, known, desired, resumed)
-        gone = _removals(fleet, asked, limits, chosen.hosts, resumed)
+        change = since_commit(fleet, asked.since) if asked.since is not None else None
+        chosen = _chosen(fleet, asked, known, desired, resumed, change)
+        gone = _removals(fleet, asked, limits, chosen.hosts, resumed, change)
         work = Work(
             fleet,
             resumed.begin.run if resumed else records.new_run_id(now()),
@@ -185,7 +191,7 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
             attempts_of(resumed) if resumed else {},
         )
         told = announcement(fleet, work.waves, chosen.without_deploy, gone)
-        yield Prepared(work, asked, limits, gone, resumed, told)
+        yield Prepared(work, asked, limits, gone, resumed, told, change.commit if change else None)
 
 
 def _records(fleet: Fleet) -> Iterator[Record]:
@@ -193,7 +199,9 @@ def _records(fleet: Fleet) -> Iterator[Record]:
 
 
 def _selection(asked: Asked) -> Selection:
-    return "limit" if asked.limit else "pending" if asked.pending else "changed" if asked.changed else "all"
+    if asked.limit:
+        return "limit"
+    return "since" if asked.since is not None else "pending" if asked.pending else "changed" if asked.changed else "all"
 
 
 def _to_resume(known: History) -> Record:
@@ -214,7 +222,7 @@ def _say_what_was_left_unsaid(fleet: Fleet, record: Record, known: History) -> N
 
 
 def _chosen(
-    fleet: Fleet, asked: Asked, known: History, desired: dict[str, str], resumed: Record | None
+    fleet: Fleet, asked: Asked, known: History, desired: dict[str, str], resumed: Record | None, change: Since | None
 ) -> choice.Chosen:
     """The hosts of the run. Raises RunError when a host that was named has no deploy."""
     if resumed is not None:
@@ -225,22 +233,37 @@ def _chosen(
         hosts = tuple(host for host in all_hosts(fleet) if not known.is_settled(host, desired[host]))
     else:
         hosts = tuple(host for host in all_hosts(fleet) if not asked.pending or host in known.pending)
+    hosts = tuple(host for host in hosts if change is None or host in change.touched)
     chosen = choice.with_deploys(fleet, hosts, choice.kinds_with_deploys())
-    if asked.limit and not chosen.hosts:
+    if asked.limit and chosen.without_deploy and not chosen.hosts:
         raise RunError(f"this version of hearth has no deploy for {', '.join(chosen.without_deploy)}")
     return chosen
 
 
-def _removals(fleet: Fleet, asked: Asked, limits: _Limits, hosts: tuple[str, ...], resumed: Record | None) -> Removals:
+def _removals(
+    fleet: Fleet,
+    asked: Asked,
+    limits: _Limits,
+    hosts: tuple[str, ...],
+    resumed: Record | None,
+    change: Since | None,
+) -> Removals:
     """The households that lose access. Raises RunError when the run must not begin because of them."""
     every = all_hosts(fleet)
     servers = [name for name, host in every.items() if kind_of(host) in choice.kinds_with_deploys() - {"box"}]
     found = removal.removals(_records(fleet), {each.id for each in fleet.households}, servers)
     selection = resumed.begin.selection if resumed else _selection(asked)
     in_run = [name for name in hosts if name in servers]
-    refusal = removal.refusal(found, limits.removals, selection in WHOLE, in_run, asked.remove_all)
+    refusal = removal.refusal(found, limits.removals, selection in removal.MAY_REMOVE, in_run, asked.remove_all)
     if refusal is not None:
         raise RunError(refusal)
+    # Whoever left earlier may have access at servers that have not changed since, and that this run leaves out.
+    earlier = set(found.gone) - set(change.removed) if change is not None else set()
+    if earlier and in_run:
+        raise RunError(
+            f"{', '.join(sorted(earlier))} left the inventory before {asked.since}, and not everywhere have they lost "
+            "access: name an earlier revision, or leave --since out"
+        )
     new = set(found.gone) - set(resumed.begin.removed) if resumed else set()
     if new and in_run:
         raise RunError(f"{', '.join(sorted(new))} left the inventory since that run began: begin a new one")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 RunKind = Literal["converge", "drift"]
-Selection = Literal["all", "changed", "limit", "pending"]
+Selection = Literal["all", "changed", "limit", "pending", "since"]
 Result = Literal["converged", "failed", "unreported", "skipped"]
 State = Literal["converged", "failed", "unreported", "skipped", "waiting"]
 Change = Literal["none", "corrective", "intended"]
@@ -71,7 +71,10 @@ class Check:
 
 @dataclass(frozen=True)
 class RunBegin:
-    """A run begins: what it will do, wave by wave. ``households``: all of the inventory, each with its slot."""
+    """A run begins: what it will do, wave by wave.
+
+    ``households``: all of the inventory, each with its slot. ``since``: the commit that it was compared with, if any.
+    """
 
     time: datetime
     run: str
@@ -83,6 +86,7 @@ class RunBegin:
     budgets: Budgets = Budgets()
     households: dict[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    since: str | None = None
 
 
 @dataclass(frozen=True)

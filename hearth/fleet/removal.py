@@ -13,6 +13,9 @@ from hearth.fleet.history import WHOLE
 from hearth.fleet.limits import Limit
 from hearth.fleet.records import Record
 
+MAY_REMOVE = (*WHOLE, "since")
+"""The selections of runs that may take access away."""
+
 
 @dataclass(frozen=True)
 class Removals:
@@ -28,15 +31,21 @@ def removals(latest_first: Iterable[Record], households: Collection[str], server
     """Compare the inventory's ``households`` with those that earlier runs over all knew.
 
     ``servers``: the relays and Pis. Records are read back to the last run in which all of these converged: what was
-    gone then has lost its access. A run over what has changed leaves out servers that had lost it before.
+    gone then has lost its access. A run over what has changed leaves out servers that had lost it before. A run over
+    what has changed since a revision goes to all servers that those have lost whom it removes, and proves no more.
     """
     before: dict[str, int] = {}
     said: set[str] = set()
+    over: set[str] = set()
     for record in latest_first:
-        if record.begin.selection not in WHOLE:
+        if record.begin.selection not in MAY_REMOVE:
             continue
-        before = {**record.begin.households, **before}
+        before |= {name: slot for name, slot in record.begin.households.items() if name not in over | set(before)}
         said |= set(record.begin.removed)
+        if record.begin.selection == "since":
+            if all(record.state(server) == "converged" for server in servers if server in record.planned):
+                over |= set(record.begin.removed) - set(before)
+            continue
         gone_to = servers if record.begin.selection == "all" else [each for each in servers if each in record.planned]
         if all(record.state(server) == "converged" for server in gone_to):
             break

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hearth.fleet.desired import CHECKOUT, desired_states
 from hearth.fleet.errors import RunError
+from hearth.fleet.origin import commit_of
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown
 from hearth.inventory.hosts import Fleet
@@ -68,6 +69,18 @@ def since(fleet: Fleet, revision: str, checkout: Path = CHECKOUT) -> Since:
         {each.id: each.slot for each in before.households if each.id not in kept},
         len(before.households),
     )
+
+
+def since_commit(fleet: Fleet, revision: str) -> Since:
+    """The same for a converge, which takes committed files alone: what is converged and then taken back without a
+    commit, no later comparison could tell. Raises SinceError."""
+    found = since(fleet, revision)
+    if commit_of(fleet.folder)[1]:
+        raise SinceError(
+            f"{shown(fleet.folder)} has changes that are in no commit, and no later --since could tell them: commit "
+            "them, or leave --since out"
+        )
+    return found
 
 
 def _top(folder: Path) -> Path:

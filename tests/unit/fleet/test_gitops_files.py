@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,46 @@ def parsed(command: str) -> dict[str, Any]:
 def commands(job: dict[str, Any]) -> list[str]:
     lines = [line.strip() for step in job["steps"] for line in step["run"].splitlines()]
     return [line.partition(" > ")[0] for line in lines if line.startswith("hearth ")]
+
+
+def judged(tool: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a linter that lies beside this Python; none of them asks the network."""
+    command = [str(Path(sys.executable).with_name(tool)), *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def complaints(workflow: Path) -> list[str]:
+    """What linters say against a pipeline: its form (GitHub's own schema), its safety, and its scripts."""
+    tools = [
+        judged("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow)),
+        judged("zizmor", "--offline", "--quiet", "--no-config", str(workflow)),
+    ]
+    steps = [step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]]
+    # As runners start a script: bash -e, without pipefail unless a shell is named.
+    tools += [judged("shellcheck", "--shell=bash", "--enable=quote-safe-variables", "-", text=s["run"]) for s in steps]
+    return [run.stdout + run.stderr for run in tools if run.returncode]
+
+
+def test_linters_have_nothing_against_the_pipeline() -> None:
+    assert complaints(WORKFLOW) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("    runs-on: self-hosted\n", "    runs_on: self-hosted\n", "runs_on"),
+        ("mkdir comment\n", "echo ${{ github.head_ref }}\n", "template-injection"),
+        ("rm -rf request comment", "rm -rf $NUMBER", "SC2086"),
+    ],
+)
+def test_linters_do_object_to_a_pipeline_that_is_wrong(old: str, new: str, words: str, tmp_path: Path) -> None:
+    """Else their silence would prove nothing."""
+    text = WORKFLOW.read_text()
+    assert old in text
+    spoilt = tmp_path / ".github/workflows/fleet.yml"
+    spoilt.parent.mkdir(parents=True)
+    spoilt.write_text(text.replace(old, new))
+    assert words in "\n".join(complaints(spoilt))
 
 
 def test_the_pipeline_does_nothing_without_a_fleet_and_nothing_for_forks(jobs: dict[str, Any]) -> None:

@@ -87,6 +87,18 @@ def test_runs_over_some_hosts_say_nothing_of_who_is_gone() -> None:
     assert gone(some, a_record(an_end("relay1"))).gone == {"h001": 2}
 
 
+def test_a_removal_by_a_run_since_a_revision_is_over_once_its_servers_have_converged() -> None:
+    before = a_record(an_end("relay1"))
+    since = {"selection": "since", "households": {"h000": 1}, "removed": ("h001",)}
+    assert gone(a_record(an_end("relay1", "failed"), status=2, **since), before).gone == {"h001": 2}
+    done = a_record(an_end("relay1"), **since)
+    assert gone(done, before).gone == {}
+    earlier = a_record(an_end("relay1"), households={"h000": 1, "h001": 2, "h002": 3})
+    assert gone(done, earlier).gone == {"h002": 3}, "it says nothing of who left before"
+    back = a_record(an_end("relay1"), selection="since", households={"h000": 1, "h001": 2})
+    assert gone(back, done, before).gone == {"h001": 2}, "came back since"
+
+
 def test_without_any_record_nobody_is_gone() -> None:
     assert gone().gone == {}
 
