@@ -9,7 +9,7 @@ answer that leaves no doubt is remembered; everything else is asked over SSH, al
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -132,8 +132,3 @@ class Answers:
         if further:
             self.gather((question, *further), send)
         return self._table.get(question)
-
-
-def unique(questions: Iterable[str | None]) -> Sequence[str]:
-    """The questions that can be asked in a batch, each once, in their order."""
-    return tuple(dict.fromkeys(question for question in questions if question is not None))

@@ -3,8 +3,8 @@
 pyinfra asks one question at a time, and asks again in each stage. Taught by ``ask_at_once`` (from config.py), it lets
 each host's deploy register its operations first. Then every operation is run up to its first question, with nobody
 there to answer; the questions that were heard go to the host in one command; and the operations are run again, now
-answered from memory. So an operation's questions stand in one place, the operation, and nothing of an earlier run is
-needed. What comes next depends on what the operator wants:
+answered from memory, and once more where one asks on. So an operation's questions stand in one place, the operation,
+and nothing of an earlier run is needed. What comes next depends on what the operator wants:
 
 - A plan, or a converge that shows its changes first: pyinfra's change detection, as stock. What has no answer in memory
   is asked over SSH. After the operator's Enter everything is asked anew.
@@ -23,6 +23,7 @@ tests/unit/asking/test_stages.py runs the real command and tells when a new pyin
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
@@ -34,23 +35,24 @@ from pyinfra import context
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
-from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.state import BaseStateCallback, State, StateOperationHostData
 from typing_extensions import override
 
-from hearth.asking.answers import AskedError, unique
+from hearth.asking.answers import AskedError
 from hearth.asking.thrift import spare_work
 from hearth.connector import HearthConnector
 
 VARIABLE = "HEARTH_BATCH"
+ROUNDS = 3
 
 
 @dataclass
 class _Asking:
-    """One run: whether pyinfra would detect changes, what each host's operations ask first, whom nobody needs."""
+    """One run: whether pyinfra would detect changes, what each host's operations ask, which of them have been heard."""
 
     detects: bool
-    questions: dict[Host, dict[str, str | None]] = field(default_factory=dict)
-    as_they_shall_be: dict[Host, bool] = field(default_factory=dict)
+    questions: dict[Host, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
+    settled: dict[Host, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 def ask_at_once() -> None:
@@ -60,12 +62,16 @@ def ask_at_once() -> None:
     spare_work()
     asking: dict[State, _Asking] = {}
 
-    def connecting(stock: Callable[..., None], state: State) -> None:
-        asking[state] = _Asking(detects=state.check_for_changes)
+    def loading_all(stock: Callable[..., None], state: State, filename: str) -> None:
+        if state not in asking:
+            asking[state] = _Asking(detects=state.check_for_changes)
+            state.callback_handlers.append(_Leaving())
         # Operations register themselves and ask nothing; ``_settle`` asks for them.
         state.check_for_changes = False
-        state.callback_handlers.append(_Leaving())
-        stock(state)
+        try:
+            stock(state, filename)
+        finally:
+            state.check_for_changes = asking[state].detects
 
     def loading(stock: Callable[..., Any], filename: str, *arguments: Any, **options: Any) -> Any:
         done = stock(filename, *arguments, **options)
@@ -76,10 +82,11 @@ def ask_at_once() -> None:
         return done
 
     def executing(stock: Callable[..., None], state: State, *arguments: Any, **options: Any) -> None:
-        _begin_execution(asking[state], state)
+        if state in asking:
+            _begin_execution(asking[state], state)
         stock(state, *arguments, **options)
 
-    _wrap(pyinfra_cli.cli, "connect_all", connecting)
+    _wrap(pyinfra_cli.cli, "load_deploy_file", loading_all)
     _wrap(pyinfra_cli.util, "exec_file", loading)
     _wrap(pyinfra_cli.cli, "run_ops", executing)
 
@@ -102,31 +109,42 @@ def _current() -> tuple[State, Host]:
 
 def _settle(asking: _Asking, state: State, host: Host) -> None:
     """Find out what the host's operations would do; called in the host's own context, once its deploy is loaded."""
-    asked = asking.questions.setdefault(host, {})
     metas = {
         op_hash: state.get_op_data_for_host(host, op_hash).operation_meta
         for op_hash in host.op_hash_order
-        if op_hash in state.ops[host] and op_hash not in asked
+        if op_hash in state.ops[host] and op_hash not in asking.settled[host]
     }
-    connector = host.connector
-    if isinstance(connector, HearthConnector):
-        with connector.answers.by_heart():
-            asked |= {op_hash: _first_question(meta) for op_hash, meta in metas.items()}
-        connector.gather(unique(asked.values()))
-    else:
-        asked |= dict.fromkeys(metas)
+    asking.settled[host].update(metas)
+    if isinstance(host.connector, HearthConnector):
+        _look(host.connector, host, metas, asking.questions[host])
     if asking.detects:
         for meta in metas.values():
             _count(state, host, meta)
-    elif isinstance(connector, HearthConnector):
+
+
+def _look(
+    connector: HearthConnector, host: Host, metas: dict[str, OperationMeta], questions: dict[str, list[str]]
+) -> None:
+    """Learn by heart what the operations ask, and so what they would do.
+
+    An operation whose second question depends on its first answer is met in the second round; ``questions`` grows.
+    """
+    for _ in range(ROUNDS):
         with connector.answers.by_heart(), _forgiving(host):
-            # All of them, since Execute wants to know which one is next to change something.
-            still = [_surely_changes_nothing(meta) for meta in metas.values()]
-        asking.as_they_shall_be[host] = asking.as_they_shall_be.get(host, True) and all(still)
+            asked = {op_hash: _first_question(meta) for op_hash, meta in metas.items()}
+        new = {op_hash: question for op_hash, question in asked.items() if question is not None}
+        if not any(question not in questions.get(op_hash, ()) for op_hash, question in new.items()):
+            return
+        for op_hash, question in new.items():
+            questions.setdefault(op_hash, []).append(question)
+        connector.gather(new.values())
 
 
 def _first_question(meta: OperationMeta) -> str | None:
-    """Run an operation up to its first question, and return it; None when it asks nothing that a batch can answer."""
+    """Run an operation up to the first question that nobody has answered, and return it.
+
+    None when it comes to its end without one, or asks what cannot be asked in a batch.
+    """
     try:
         meta.will_change  # noqa: B018 (a property that runs the operation up to its first command)
     except AskedError as asked:
@@ -143,13 +161,6 @@ def _count(state: State, host: Host, meta: OperationMeta) -> None:
     if meta.will_change:
         counted.ops_change += 1
         counted.ops_no_change -= 1
-
-
-def _surely_changes_nothing(meta: OperationMeta) -> bool:
-    try:
-        return not meta.will_change
-    except (AskedError, Exception):
-        return False
 
 
 class _forgiving:  # noqa: N801 (read as a word of a with statement)
@@ -191,12 +202,12 @@ def _begin_execution(asking: _Asking, state: State) -> None:
         if not isinstance(connector, HearthConnector):
             continue
         connector.answers.forget()
-        if asking.as_they_shall_be.get(host):
+        if not asking.detects and all(_changes_nothing(data) for data in state.ops[host].values()):
             for data in state.ops[host].values():
                 data.command_generator = _nothing
             connector.leave()
         else:
-            connector.answers.ahead = _Ahead(state, host, asking.questions.get(host, {}))
+            connector.answers.ahead = _Ahead(state, host, asking.questions[host])
 
 
 @dataclass(frozen=True)
@@ -205,23 +216,24 @@ class _Ahead:
 
     state: State
     host: Host
-    questions: dict[str, str | None]
+    questions: dict[str, list[str]]
 
     def __call__(self) -> tuple[str, ...]:
-        if self.host.executing_op_hash not in self.questions:
+        if self.host.executing_op_hash is None:
             return ()
         order = self.host.op_hash_order
-        found: list[str | None] = []
+        found: list[str] = []
         for op_hash in order[order.index(self.host.executing_op_hash) :]:
-            found.append(self.questions.get(op_hash))
-            if not _changes_nothing(self.state, self.host, op_hash):
+            found += self.questions.get(op_hash, ())
+            data = self.state.ops[self.host].get(op_hash)
+            if data is not None and not _changes_nothing(data):
                 break
-        return tuple(unique(found))
+        return tuple(found)
 
 
-def _changes_nothing(state: State, host: Host, op_hash: str) -> bool:
-    data = state.ops[host].get(op_hash)
-    return data is None or data.operation_meta._maybe_is_change is False
+def _changes_nothing(data: StateOperationHostData) -> bool:
+    """Whether an operation was seen to change nothing; not ``will_change``, which would ask."""
+    return data.operation_meta._maybe_is_change is False
 
 
 class _Leaving(BaseStateCallback):
