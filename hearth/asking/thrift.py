@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -41,15 +42,14 @@ def operation_order(state: State) -> list[int]:
     """
     frames = list(_frames(sys._getframe(1)))[::-1]
     names = [frame.f_code.co_filename for frame in frames]
-    first = 0
-    if state.current_deploy_filename:
-        first = names.index(state.current_deploy_filename) if state.current_deploy_filename in names else len(names) - 1
+    deploy, first = state.current_deploy_filename, 0
+    if deploy:
+        first = names.index(deploy) if deploy in names else len(names)
     own = [state.current_op_file_number] if pyinfra.is_cli else []
-    return own + [
-        frame.f_lineno
-        for frame, name in zip(frames[first:], names[first:], strict=True)
-        if not name.startswith(util.PYINFRA_INSTALL_DIR)
-    ]
+    # Neither pyinfra's own frames nor ours, which stand before a deploy that another one includes.
+    inner = (util.PYINFRA_INSTALL_DIR, str(Path(__file__).parent))
+    found = zip(frames[first:], names[first:], strict=True)
+    return own + [frame.f_lineno for frame, name in found if not name.startswith(inner)]
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
