@@ -36,12 +36,15 @@ class Answer:
     stderr: bytes
 
 
-def script(questions: Sequence[str], nonce: str, limit_s: float = LIMIT_S, total_s: float = TOTAL_S) -> bytes:
+def script(
+    questions: Sequence[str], nonce: str, *, limit_s: float | None = None, total_s: float | None = None
+) -> bytes:
     """The standard input of ``COMMAND``: the program, and the questions in Python's own notation.
 
+    ``limit_s``: how long a question may take, ``LIMIT_S`` by default; ``total_s``: all of them together.
     ``nonce``: hexadecimal digits that nobody can guess, so that nothing on the host passes for the answers.
     """
-    request = (list(questions), nonce, limit_s, total_s, MOST_BYTES, MOST_AT_ONCE)
+    request = (list(questions), nonce, limit_s or LIMIT_S, total_s or TOTAL_S, MOST_BYTES, MOST_AT_ONCE)
     return f"{_PROGRAM}\n\nmain(*{request!a})\n".encode()
 
 
