@@ -6,10 +6,12 @@ the fleet (``hearth converge``) starts the same command, and has it report; see 
 
 from pyinfra.context import config
 
+from hearth.asking.stages import ask_at_once
 from hearth.fleet.reporter import report_if_asked
 from hearth.inventory.stock import teach_pyinfra
 
 teach_pyinfra()
+ask_at_once()
 report_if_asked()
 # In seconds. A box behind a slow home line and two hops needs more than pyinfra's 10.
 config.CONNECT_TIMEOUT = 20

@@ -1,6 +1,6 @@
-"""Run pyinfra and count what its hearth connector sends: ``count_commands.py FILE PYINFRA-ARGUMENTS…``.
+"""Run pyinfra and count what leaves for the hosts: ``count_commands.py FILE PYINFRA-ARGUMENTS…``.
 
-Writes ``{"commands": N, "files": N}`` to FILE; ends with pyinfra's exit status.
+Writes ``{"commands": N, "files": N}`` to FILE; ends with pyinfra's exit status. A batch of questions is one command.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ def counted(method: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 def main() -> None:
     """Count until pyinfra exits."""
+    from paramiko import Channel  # noqa: PLC0415 (not before pyinfra's command line)
+
     target = Path(sys.argv.pop(1))
-    HearthConnector.run_shell_command = counted(HearthConnector.run_shell_command, "commands")  # type: ignore[method-assign]
+    Channel.exec_command = counted(Channel.exec_command, "commands")
     HearthConnector._put_file = counted(HearthConnector._put_file, "files")  # type: ignore[method-assign]
     atexit.register(lambda: target.write_text(json.dumps(counts)))
     run_pyinfra()

@@ -24,12 +24,12 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
-from pyinfra.operations import systemd
 from typing_extensions import override
 
-from hearth import guard, layout
+from hearth import guard, layout, services
 
 _ONHOST = Path(__file__).parent / "onhost"
+_RECOVER = "hearth-recover.service"
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,10 @@ def put(
     + guard_s: when positive, the host undoes the change by itself after so many seconds unless the operator's side
       reaches it anew over the operator's road (``hearth.guard``)
     """
+    # Asked before anything is computed: an operation is first run only to hear what it asks (``hearth.asking``).
     paths = tuple(artefact.path for artefact in artefacts) + absent
-    wanted = digest(artefacts, absent, (check, activate, verify))
     state = host.get_fact(ArtefactState, change=change, paths=paths)
+    wanted = digest(artefacts, absent, (check, activate, verify))
     if is_settled(state, artefacts, absent, wanted):
         host.noop(f"{change} is as it shall be")
         return
@@ -246,8 +247,8 @@ def put(
 
 
 @operation()
-def put_alone(artefact: File) -> Generator[StringCommand, None, None]:
-    """Put one file without ``apply``, which is not there yet; owner and group are root's.
+def put_alone(artefact: File, then: str = "") -> Generator[StringCommand, None, None]:
+    """Put one file without ``apply``, which is not there yet; owner and group are root's. ``then``: run after it.
 
     It comes through standard input, is written beside its place and renamed: pyinfra's own upload goes through /tmp,
     which may be full, and a kill in the middle of it leaves half a program that the next boot would run.
@@ -265,6 +266,8 @@ def put_alone(artefact: File) -> Generator[StringCommand, None, None]:
         f"mv {new} {path} || {{ rm -f {new}; exit 1; }}",
         _stdin=artefact.raw.decode(),
     )
+    if then:
+        yield StringCommand(then)
 
 
 @deploy("Prepare the host")
@@ -274,14 +277,9 @@ def bootstrap() -> None:
         name="Put the program that changes files as one",
         artefact=File(layout.APPLY, (_ONHOST / "apply.py").read_bytes(), mode="755"),
     )
-    unit = put_alone(
+    put_alone(
         name="Put the unit that undoes half done changes at boot",
-        artefact=File("/etc/systemd/system/hearth-recover.service", (_ONHOST / "hearth-recover.service").read_bytes()),
+        artefact=File(f"/etc/systemd/system/{_RECOVER}", (_ONHOST / _RECOVER).read_bytes()),
+        then="systemctl daemon-reload",
     )
-    systemd.service(
-        name="Enable the unit that undoes half done changes at boot",
-        service="hearth-recover.service",
-        running=None,
-        enabled=True,
-        daemon_reload=unit.changed,
-    )
+    services.enabled(name="Enable the unit that undoes half done changes at boot", unit=_RECOVER)

@@ -6,8 +6,11 @@ What it adds to pyinfra's own SSH connector:
   day's. So the same command converges a bare host and a converged one;
 - host keys are pinned by the inventory; the operator's known_hosts is neither read nor written (``hearth.login``);
 - whoever is not root uses sudo for every command, so that no role has to think of it;
+- what its operations ask is asked in one command and answered from memory, until something is written
+  (``hearth.asking``);
 - TCP_NODELAY, which paramiko leaves unset (facts: 49 ms instead of 4 ms a command on loopback);
 - a fleet's run holds the host's own lock for as long as it is connected (``hearth.hostlock``);
+- a host that is done with can be left early (``leave``), and is reached again if somebody does need it;
 - ``connect_anew`` logs in a second time, for ``hearth.guard``, and ``reconnect`` replaces a connection that a change
   has cut.
 """
@@ -15,22 +18,27 @@ What it adds to pyinfra's own SSH connector:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import IOBase
 from pathlib import Path
 from typing import Any
 
+import click
 from paramiko import SSHException
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import Unpack, override
 
+from hearth.asking import batch
+from hearth.asking.answers import Answers, question_of
 from hearth.hostlock import hold
 from hearth.inventory.hosts import Road
 from hearth.login import NoRoadError, RefusedError, first_open
@@ -69,6 +77,12 @@ class HearthConnector(SSHConnector):
     user: str = "root"
     road: Road | None = None
     """The road that pyinfra's connection took, once it is connected."""
+
+    @override
+    def __init__(self, state: State, host: Host) -> None:
+        super().__init__(state, host)
+        self.answers = Answers()
+        self._left = False
 
     @override
     @staticmethod
@@ -117,6 +131,7 @@ class HearthConnector(SSHConnector):
         Any of the operator's will do, since the one through the relay cannot work before the relay knows the box; the
         first day's will not, since it ends.
         """
+        self.answers.forget()
         lasting = tuple(road for road in self.roads if not road.first_day)
         roads = (self.road,) if as_before and self.road else lasting
         client, road = first_open(self.host.name, roads, self.state.config.CONNECT_TIMEOUT)
@@ -128,14 +143,47 @@ class HearthConnector(SSHConnector):
     @override
     def disconnect(self) -> None:
         super().disconnect()
+        self.answers.forget()
         if self.client is not None:
             self.client.close()
+
+    def leave(self) -> None:
+        """Close the connection of a host that is done with; whoever needs it all the same logs in anew."""
+        self.disconnect()
+        self._left = True
+
+    def _come_back(self) -> None:
+        if self._left:
+            self._connect()
+            self._left = False
 
     def _as_root(self, arguments: ConnectorArguments) -> ConnectorArguments:
         """Add sudo where the login is not root's and the command does not ask for another user."""
         if self.user != "root" and not arguments.get("_su_user"):
             arguments["_sudo"] = True
         return arguments
+
+    def gather(self, questions: Iterable[str]) -> None:
+        """Ask all of these questions in one command, to have their answers by heart."""
+        self.answers.gather(questions, self._ask)
+
+    def _ask(self, script: bytes) -> bytes:
+        """Run a batch as root; raises ConnectError when it fails, or when anything is printed beside the answers."""
+        self._come_back()
+        command = batch.COMMAND if self.user == "root" else f"sudo -H -n {batch.COMMAND}"
+        if self.client is None:
+            raise ConnectError("there is no connection")
+        try:
+            stdin, stdout, stderr = self.client.exec_command(command, timeout=batch.ANSWER_S)
+            stdin.write(script)
+            stdin.channel.shutdown_write()
+            answers, noise = stdout.read(), stderr.read()
+            status = stdout.channel.recv_exit_status()
+        except (OSError, EOFError, SSHException) as fault:
+            raise ConnectError(f"the batch got no answer ({fault})") from fault
+        if status != 0 or noise:
+            raise ConnectError("the batch failed")
+        return answers
 
     @override
     def run_shell_command(
@@ -145,7 +193,18 @@ class HearthConnector(SSHConnector):
         print_input: bool = False,
         **arguments: Unpack[ConnectorArguments],
     ) -> tuple[bool, CommandOutput]:
-        return super().run_shell_command(command, print_output, print_input, **self._as_root(arguments))
+        arguments = self._as_root(arguments)
+        question = question_of(command, arguments, sudo=self.user != "root")
+        if self.host.connector_data.get("prompted_sudo_password"):
+            question = None
+        answer = self.answers.to(question, self._ask)
+        if answer is not None:
+            # What was answered is never printed: neither here nor in the batch, whatever -vvv says.
+            if print_input:
+                click.echo(f"{self.host.print_prefix}>>> (in one batch) {command}", err=True)
+            return True, answer
+        self._come_back()
+        return super().run_shell_command(command, print_output, print_input, **arguments)
 
     @override
     def put_file(
@@ -157,6 +216,8 @@ class HearthConnector(SSHConnector):
         print_input: bool = False,
         **arguments: Unpack[ConnectorArguments],
     ) -> bool:
+        self.answers.forget()
+        self._come_back()
         return super().put_file(
             filename_or_io,
             remote_filename,
@@ -176,6 +237,8 @@ class HearthConnector(SSHConnector):
         print_input: bool = False,
         **arguments: Unpack[ConnectorArguments],
     ) -> bool:
+        self.answers.forget()
+        self._come_back()
         return super().get_file(
             remote_filename,
             filename_or_io,

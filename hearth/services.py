@@ -78,3 +78,10 @@ def running(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
             yield StringCommand("systemctl", "add-wants", "--quiet", target(name), QuoteString(name))
         if unit.active not in ("active", "activating", "reloading") and unit.condition:
             yield StringCommand("systemctl", "start", QuoteString(name))
+
+
+@operation()
+def enabled(unit: str) -> Generator[StringCommand, None, None]:
+    """See that ``unit`` (with its ending) is started at boot; it is not started now."""
+    if host.get_fact(Units, names=(unit,)).get(unit, Unit("", "")).enabled != "enabled":
+        yield StringCommand("systemctl", "enable", "--quiet", QuoteString(unit))

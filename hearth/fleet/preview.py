@@ -1,6 +1,6 @@
 """Runs inside ``pyinfra --dry``: tells what each change would do to a host's files, for ``hearth plan``.
 
-The wanted text is in this process already; the present one is fetched from the host in one command a change, readable
+The wanted text is in this process already; the present one is fetched from the host in one batch a host, readable
 text alone and never from a place of secrets. What leaves this process is a masked diff.
 """
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.operations import server
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.facts.server import Hostname
 
 from hearth import artefacts, operators
 from hearth.inventory.hosts import Host
@@ -12,10 +17,17 @@ from hearth.render import template
 PACKAGES = ("ca-certificates", "curl", "libnss-myhostname", "python3", "systemd-timesyncd", "tzdata")
 
 
+@operation()
+def called(name_of_host: str) -> Generator[StringCommand, None, None]:
+    """Give the host this name, now and at each boot."""
+    if host.get_fact(Hostname) != name_of_host:
+        yield StringCommand("hostnamectl", "set-hostname", QuoteString(name_of_host))
+
+
 @deploy("base")
 def base(machine: Host) -> None:
     """Name the host, set its time zone and time synchronisation, and make its operators' accounts."""
-    server.hostname(name=f"Call the host {machine.name}", hostname=machine.name)
+    called(name=f"Call the host {machine.name}", name_of_host=machine.name)
     artefacts.put(
         name=f"Set the time zone {machine.time_zone}",
         change="time-zone",

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
-from pyinfra.context import host, state
+from pyinfra.context import host
 
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
@@ -30,8 +30,9 @@ def step(verb: str) -> Generator[StringCommand, None, None]:
         yield StringCommand(PROGRAM, verb)
         return
     host.noop(f"{verb}: nothing to do")
-    if verb == "upgrade" and cloud.sentence and state.is_executing:
-        # A release that waits is no change of this converge, and yet the operator wants to know of it.
+    if verb == "upgrade" and cloud.sentence:
+        # A release that waits is no change of this converge, and yet the operator wants to know of it. Told while
+        # pyinfra prepares, too: a box that is as it shall be is not looked at again.
         host.log(cloud.sentence)
 
 
