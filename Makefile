@@ -49,7 +49,8 @@ page: setup
 
 # hearth beside Ansible, mitogen and stock pyinfra: QUICK=1 runs everything once, FULL=1 every case. See docs/benchmarks.md.
 bench: setup $(BENCH_VENV)/.ready
-	$(BIN)/python -m demo.bench --plan $(if $(QUICK),quick,$(if $(FULL),full,usual)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(BIN)/python -m demo.bench --plan $(if $(QUICK),quick,$(if $(FULL),full,usual)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only $(ONLY))
 
 # Ansible and mitogen, in versions that fit together, away from hearth's own environment.
 $(BENCH_VENV)/.ready: demo/bench/constraints.txt

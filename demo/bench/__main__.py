@@ -1,8 +1,9 @@
 """hearth beside stock pyinfra, Ansible and Ansible with mitogen, and beside the floor, in one run.
 
     make bench                 some half an hour; writes docs/benchmarks.md and its chart
-    make bench QUICK=1         everything once, to see that it works; writes to build/bench
-    make bench FULL=1          every number of hosts at every latency, five rounds each
+    make bench BUDGET=300      the same with so many seconds for each peer in each case, so that all have five rounds
+    make bench QUICK=1         everything once, to see that it works; writes to build/bench, as ONLY=box|crowd do
+    make bench FULL=1          every number of hosts at every latency, five rounds each: many hours
 
 Timings here decide no test. Everything that it starts is gone at the end, also after Ctrl-C.
 """
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -26,8 +27,8 @@ from rich.table import Table
 
 from demo.bench import box, chart, crowd, machine, plans, report, sshds
 from demo.bench.figures import Case, Failure, Results, Run
-from demo.bench.goals import PEERS, Verdict, judge
-from demo.bench.peers import REPOSITORY, missing
+from demo.bench.goals import Verdict, judge
+from demo.bench.peers import REPOSITORY, missing, present
 from demo.bench.rounds import Limits, Taken, Unfit
 from hearth.lab import bases, cgroups, register
 from hearth.lab.lab import Lab
@@ -44,13 +45,14 @@ class Book:
     output: Path
     command: str
     words: dict[str, str]
+    notes: list[str]
     cases: dict[Case, dict[str, list[Run]]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     @property
     def results(self) -> Results:
         """As the tables and the chart take it."""
-        return Results(self.cases, self.failures)
+        return Results(self.cases, self.failures, self.notes)
 
     def enter(self, case: Case, taken: Taken) -> None:
         """Note a case, and write page and chart anew."""
@@ -67,7 +69,7 @@ def measure_box(place: crowd.Place, plan: plans.Plan, name: str) -> Iterator[tup
     for first in plan.of("box", "first"):
         place.tell(f"The lab's box: {first.words}, then unchanged …")
         with box.packaged(place, name) as here:
-            taken = box.first_and_unchanged(place, here, (first, unchanged), PEERS, plan.limits)
+            taken = box.first_and_unchanged(place, here, (first, unchanged), _peers(plan), plan.limits)
             yield from zip([first, *unchanged], taken, strict=True)
 
 
@@ -76,10 +78,14 @@ def measure_crowd(place: crowd.Place, plan: plans.Plan) -> Iterator[tuple[Case, 
     floor = sshds.make_floor(place.scratch, bases.ensure(bases.SUITES[0], rebuild=False, in_use=None), place.group)
     for case in plan.of("crowd", "first"):
         place.tell(f"{case.words} …")
-        yield case, crowd.first(place, floor, case, PEERS, plan.limits)
+        yield case, crowd.first(place, floor, case, _peers(plan), plan.limits)
     for count in plan.counts():
         cases = [case for case in plan.of("crowd", "unchanged") if case.hosts == count]
-        yield from zip(cases, crowd.unchanged(place, floor, cases, PEERS, plan.limits), strict=True)
+        yield from zip(cases, crowd.unchanged(place, floor, cases, _peers(plan), plan.limits), strict=True)
+
+
+def _peers(plan: plans.Plan) -> crowd.Peers:
+    return lambda case: plan.peers(case, present())
 
 
 def clear_dead_runs() -> None:
@@ -120,12 +126,24 @@ def parse(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def command(asked: argparse.Namespace) -> str:
+    """The command that measures the same again."""
+    options = {
+        "QUICK": 1 if asked.plan == "quick" else None,
+        "FULL": 1 if asked.plan == "full" else None,
+        "ROUNDS": asked.rounds,
+        "BUDGET": asked.budget and f"{asked.budget:g}",
+        "ONLY": asked.only,
+    }
+    return " ".join(["make bench", *(f"{name}={value}" for name, value in options.items() if value)])
+
+
 def main(words: list[str]) -> int:
     """Measure and write; exit status 1 when some peer could not be measured."""
     asked = parse(words)
     plan = plans.PLANS[asked.plan]
     limits = Limits(asked.rounds or plan.limits.rounds, asked.budget or plan.limits.budget_s)
-    plan = plans.Plan([case for case in plan.cases if asked.only in (None, case.scene)], limits)
+    plan = replace(plan, cases=[case for case in plan.cases if asked.only in (None, case.scene)], limits=limits)
     usual = asked.plan != "quick" and not asked.only
     output = asked.output or REPOSITORY / ("docs" if usual else "build/bench")
     console = Console(soft_wrap=True)
@@ -135,13 +153,15 @@ def main(words: list[str]) -> int:
     def tell(text: str) -> None:
         console.print(f"[{time.monotonic() - began:6.0f} s] {text}", markup=False, highlight=False)
 
-    for peer in PEERS:
+    for note in plan.notes():
+        tell(note)
+    for peer in present():
         if why_not := missing(peer):
             tell(f"{peer} WILL NOT BE MEASURED: {why_not}")
     try:
         require_machine()
         clear_dead_runs()
-        book = Book(output, f"make bench{'' if asked.plan == 'usual' else f' {asked.plan.upper()}=1'}", machine.words())
+        book = Book(output, command(asked), machine.words(), plan.notes())
         _measure(book, plan, tell)
     except (LabError, Unfit) as fault:
         tell(str(fault))

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from demo.bench import lines, measure, same
-from demo.bench.crowd import Place, note_facts, run_peer
+from demo.bench.crowd import Peers, Place, note_facts, run_peer
 from demo.bench.figures import Case, Run
 from demo.bench.goals import FLOOR, HEARTH
 from demo.bench.peers import HERE, REPOSITORY, Host, Work
@@ -30,7 +30,7 @@ from demo.bench.sshds import sessions
 from hearth import layout
 from hearth.inventory import load_or_raise
 from hearth.inventory.hosts import Box
-from hearth.lab import cgroups
+from hearth.lab import cgroups, state
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
 from tests.lab.boxes import MUELLER, Operator
@@ -42,7 +42,7 @@ MADE_THERE = (
     "etc/hearth/tls",
     "etc/hearth/tunnel/key",
     "etc/hearth/tunnel/key.pub",
-    "etc/hearth/owncloud",
+    "etc/hearth/secrets",
     # hearth's own program and its unit: the others have no undo to finish at boot.
     "etc/systemd/system/hearth-recover.service",
     "etc/systemd/system/sysinit.target.wants/hearth-recover.service",
@@ -190,7 +190,9 @@ def _folders_there(box: LabBox) -> set[str]:
 
 def _manifest(box: LabBox) -> dict[str, same.Entry]:
     """What the box has of what was put there: configuration, programs, accounts, links that enable units."""
-    return {path: one for path, one in same.manifest(box.upper).items() if not same.is_own(path, MADE_THERE)}
+    floor = [Path(layer) for layer in state.load(box.lab.folder).snapshots["packages"].layers]
+    found = same.manifest(box.upper, floor=floor)
+    return {path: one for path, one in found.items() if not same.is_own(path, MADE_THERE)}
 
 
 def measured(place: Place, box: LabBox, peer: str, *, what: Work, case: Case) -> Run:
@@ -203,7 +205,7 @@ def measured(place: Place, box: LabBox, peer: str, *, what: Work, case: Case) ->
 
 
 def first_and_unchanged(
-    place: Place, box: LabBox, cases: tuple[Case, Sequence[Case]], peers: Sequence[str], limits: Limits
+    place: Place, box: LabBox, cases: tuple[Case, Sequence[Case]], peers: Peers, limits: Limits
 ) -> Iterator[Taken]:
     """First converges, each of a fresh box, then runs on the box that hearth has converged.
 
@@ -230,7 +232,7 @@ def first_and_unchanged(
             raise Unfit(f"it left something else than hearth: {'; '.join(different[:12])}")
         return run
 
-    ordered = [HEARTH, *(peer for peer in peers if peer not in (HEARTH, FLOOR))]
+    ordered = [HEARTH, *(peer for peer in peers(first_case) if peer not in (HEARTH, FLOOR))]
     yield take(first_case, ordered, limits, attempt, place.tell)
     box.lab.start_from(MUELLER, "packages")
     with box.lines(place, 0):
@@ -239,4 +241,4 @@ def first_and_unchanged(
         note_facts(place, what, MUELLER, [box.host(first_day=False)])
     for case in unchanged_cases:
         place.tell(f"{case.words} …")
-        yield take(case, peers, limits, partial(measured, place, box, what=what, case=case), place.tell)
+        yield take(case, peers(case), limits, partial(measured, place, box, what=what, case=case), place.tell)

@@ -11,13 +11,15 @@ from pathlib import Path
 from demo.bench import lines, measure, same, sshds, workload
 from demo.bench.figures import Case, Run
 from demo.bench.goals import FLOOR, HEARTH
-from demo.bench.peers import HERE, Host, Unreadable, Work, changes, command, missing
+from demo.bench.peers import BATCH_OFF, HERE, Host, Unreadable, Work, changes, command, missing
 from demo.bench.rounds import Limits, Taken, Unfit, take
 
 FOLDERS = tuple(path.lstrip("/") for path in workload.DIRECTORIES)
 
 
 Tell = Callable[[str], None]
+Peers = Callable[[Case], Sequence[str]]
+"""Whom to measure in a case."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,25 @@ def _measured(place: Place, peer: str, *, what: Work, case: Case, instances: ssh
         return Run(ended.wall_s, ended.cpu_s, instances.cpu_s() - cpu_s, instances.commands() - commands)
 
 
-def first(place: Place, floor: sshds.Floor, case: Case, peers: Sequence[str], limits: Limits) -> Taken:
+def first(place: Place, floor: sshds.Floor, case: Case, peers: Peers, limits: Limits) -> Taken:
     """First runs, each on fresh instances; whoever leaves something else than hearth does is not measured."""
     what, wanted = work(place.scratch), {}
 
     def attempt(peer: str) -> Run:
         with sshds.running(floor, place.scratch / "sshds", place.group / "sshds", case.hosts) as instances:
             run = _measured(place, peer, what=what, case=case, instances=instances)
-            left = same.manifest(instances.upper(), FOLDERS)
+            left = same.manifest(instances.upper(), FOLDERS, floor.layers)
             if peer == HEARTH and not wanted:
                 wanted.update(left)
             if different := same.differences(wanted, left):
                 raise Unfit(f"it left something else than hearth: {'; '.join(different[:8])}")
             return run
 
-    ordered = [HEARTH, *(peer for peer in peers if peer not in (HEARTH, FLOOR))]
+    ordered = [HEARTH, *(peer for peer in peers(case) if peer not in (HEARTH, FLOOR))]
     return take(case, ordered, limits, attempt, place.tell)
 
 
-def unchanged(
-    place: Place, floor: sshds.Floor, cases: Sequence[Case], peers: Sequence[str], limits: Limits
-) -> Iterator[Taken]:
+def unchanged(place: Place, floor: sshds.Floor, cases: Sequence[Case], peers: Peers, limits: Limits) -> Iterator[Taken]:
     """Runs on instances that hearth has converged, where no peer may find anything to change.
 
     ``cases``: of one number of hosts; the instances serve all of them.
@@ -105,15 +105,18 @@ def unchanged(
         for case in cases:
             place.tell(f"{case.words} …")
             attempt = partial(_measured, place, what=what, case=case, instances=instances)
-            yield take(case, peers, limits, attempt, place.tell)
+            yield take(case, peers(case), limits, attempt, place.tell)
 
 
 def note_facts(place: Place, what: Work, limit: str, hosts: Sequence[Host]) -> None:
     """Note what hearth's deploy asks a host, and would put there, beside ``what.facts``. Raises Unfit."""
     plain = command(HEARTH, what, hosts, place.scratch / "peer")
     argv = [sys.executable, str(HERE / "record.py"), str(what.facts.parent), *what.hearth, "--limit", limit, "--dry"]
+    # One at a time, each question passes the connector as itself.
     noted = measure.run(
-        measure.Command(argv, plain.folder, plain.environment), place.group / "operator", place.scratch / "record.log"
+        measure.Command(argv, plain.folder, {**plain.environment, **BATCH_OFF}),
+        place.group / "operator",
+        place.scratch / "record.log",
     )
     if noted.status != 0:
         raise Unfit(f"what hearth asks could not be noted: {noted.output.strip()[-1500:]}")

@@ -54,10 +54,11 @@ class Ratio:
     @property
     def words(self) -> str:
         """The ratio as a table has it."""
-        return f"{_short(self.median)} ({_short(self.least)} … {_short(self.most)})"
+        return f"{short(self.median)} ({short(self.least)} … {short(self.most)})"
 
 
-def _short(figure: float) -> str:
+def short(figure: float) -> str:
+    """A ratio with as many digits as it is worth."""
     return f"{figure:.0f}" if figure >= 20 else f"{figure:.1f}" if figure >= 2 else f"{figure:.2f}"
 
 

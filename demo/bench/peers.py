@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from demo.bench import goals
@@ -19,6 +20,8 @@ VENV = REPOSITORY / ".venv-bench"
 """Ansible and mitogen; ``make bench`` makes it."""
 
 FORKS = 50
+BATCH_OFF = {"HEARTH_BATCH": "off"}
+"""hearth's roles over hearth's connector, which then asks one question at a time as stock pyinfra does."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Unreadable(Exception):
     """A peer's output does not say what it changed."""
 
 
+def present() -> tuple[str, ...]:
+    """The peers that this version of hearth can be set beside: without a batch nothing can be switched off."""
+    return tuple(peer for peer in goals.PEERS if peer != goals.BATCH_OFF or find_spec("hearth.asking"))
+
+
 def missing(peer: str) -> str | None:
     """Why a peer cannot run on this machine, in a sentence; None when it can."""
     if peer in (goals.ANSIBLE, goals.MITOGEN):
@@ -85,8 +93,9 @@ def command(peer: str, work: Work, hosts: Sequence[Host], scratch: Path) -> Comm
     }
     if peer == goals.FLOOR:
         return Command([sys.executable, str(HERE / "floor.py"), str(described), str(work.facts)], scratch, environment)
-    if peer == goals.HEARTH:
-        return Command([str(PYINFRA), *work.hearth, "-y"], REPOSITORY, environment)
+    if peer in (goals.HEARTH, goals.BATCH_OFF):
+        switch = BATCH_OFF if peer == goals.BATCH_OFF else {}
+        return Command([str(PYINFRA), *work.hearth, "-y"], REPOSITORY, environment | switch)
     if peer in (goals.STOCK, goals.STOCK_YES):
         argv = [str(PYINFRA), str(HERE / "deploys/hosts_stock.py"), str(work.stock)]
         # Elsewhere than hearth's config.py. Without -y it shows the changes and waits for the return key.

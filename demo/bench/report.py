@@ -25,6 +25,7 @@ _HOW = """\
 | --- | --- |
 | floor | one Python process: log in, run one script that asks all that hearth's deploy asks, decide nothing |
 | hearth | `pyinfra -y` with hearth's connector and roles |
+| hearth, batch off | the same with `HEARTH_BATCH=off`: one question at a time |
 | pyinfra -y | stock pyinfra, its SSH connector and its own operations; `-y` shows no changes before it makes them |
 | pyinfra | the same with its change detection: without `-y`, the return key pressed at once |
 | Ansible | a playbook for the same resources, pipelining, 50 forks, no facts gathered |
@@ -57,6 +58,8 @@ def document(results: Results, machine: Mapping[str, str], command: str) -> str:
     if results.failures:
         parts.append("## What could not be measured\n")
         parts.append("".join(f"- {one.peer}, {one.case.words}: {_first_line(one.words)}\n" for one in results.failures))
+    if results.notes:
+        parts.append("".join(f"- {note}\n" for note in results.notes))
     parts += [_HOW, "## The machine\n", table(("what", "which"), machine.items())]
     parts.append(f"Measured by `{command}`.\n")
     return "\n".join(parts)

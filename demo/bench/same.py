@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,20 +52,27 @@ def is_own(path: str, own: Collection[str] = OWN) -> bool:
     return any(path == one or path.startswith(f"{one}/") for one in own)
 
 
-def manifest(root: Path, folders: Collection[str] = ()) -> dict[str, Entry]:
-    """Every file and link below ``root`` that is not a tool's own, and those of the ``folders`` that are there."""
+def manifest(root: Path, folders: Collection[str] = (), floor: Sequence[Path] = ()) -> dict[str, Entry]:
+    """Every file and link below ``root`` that is not a tool's own, and those of the ``folders`` that are there.
+
+    ``root`` is an overlay's upper folder over the layers ``floor`` (uppermost first): what was written anew as it stood
+    there before is left out.
+    """
     found = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        status = path.lstat()
         if is_own(name) or (path.is_dir() and not path.is_symlink() and name not in folders):
             continue
-        found[name] = entry(path, status.st_mode, status.st_uid, status.st_gid)
+        before = next((layer / name for layer in floor if os.path.lexists(layer / name)), None)
+        if before is None or entry(path) != entry(before):
+            found[name] = entry(path)
     return found
 
 
-def entry(path: Path, mode: int, owner: int, group: int) -> Entry:
+def entry(path: Path) -> Entry:
     """What is at a path."""
+    status = path.lstat()
+    mode, owner, group = status.st_mode, status.st_uid, status.st_gid
     if stat.S_ISLNK(mode):
         return Entry("link", "", owner, group, str(path.readlink()))
     if stat.S_ISDIR(mode):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from demo.bench import peers
-from demo.bench.goals import ANSIBLE, FLOOR, HEARTH, MITOGEN, PEERS, STOCK, STOCK_YES
+from demo.bench.goals import ANSIBLE, BATCH_OFF, FLOOR, HEARTH, MITOGEN, PEERS, STOCK, STOCK_YES
 from demo.bench.peers import Host, Unreadable, Work, changes, command
 from demo.bench.sshds import sessions
 
@@ -90,3 +90,11 @@ def test_a_peer_that_is_not_installed_is_named_with_the_way_out(
 
     assert [peer for peer in PEERS if peers.missing(peer)] == [MITOGEN, ANSIBLE]
     assert "make bench" in (peers.missing(ANSIBLE) or "")
+
+
+def test_hearth_without_its_batch_is_the_same_command_with_the_switch_off(tmp_path: Path) -> None:
+    with_batch, without = (command(peer, WORK, HOSTS, tmp_path) for peer in (HEARTH, BATCH_OFF))
+
+    assert without.argv == with_batch.argv
+    assert "HEARTH_BATCH" not in with_batch.environment
+    assert without.environment["HEARTH_BATCH"] == "off"

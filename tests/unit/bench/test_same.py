@@ -47,3 +47,10 @@ def test_a_folders_mode_counts_where_the_workload_has_it(tmp_path: Path) -> None
 
     assert differences(*(manifest(root) for root in roots)) == []
     assert len(differences(*(manifest(root, {"etc"}) for root in roots))) == 1
+
+
+def test_what_was_written_anew_as_the_floor_has_it_is_no_change(tmp_path: Path) -> None:
+    floor = tree(tmp_path / "floor", kept="a\n", changed="b\n")
+    upper = tree(tmp_path / "upper", kept="a\n", changed="c\n")
+
+    assert list(manifest(upper, floor=[floor])) == ["etc/changed"]
