@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from demo.bench.measure import inside
 from demo.bench.peers import REPOSITORY, Host
 from hearth.lab import cgroups
 from hearth.lab.process import LabError
 
 Address = tuple[str, int]
-_INTO_GROUP = 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"'
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def laid(lines: Sequence[tuple[Address, Address]], milliseconds: int, group: Pat
     cgroups.create(group)
     try:
         with subprocess.Popen(
-            ["sh", "-c", _INTO_GROUP, "sh", str(group), *argv],
+            inside(group, argv),
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -50,6 +50,7 @@ def laid(lines: Sequence[tuple[Address, Address]], milliseconds: int, group: Pat
                 yield
             finally:
                 cgroups.kill(group)
+                process.kill()  # interrupted before it was in the group
     finally:
         cgroups.remove(group)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from hearth.lab import cgroups
 
 TIMEOUT_S = 1800
-_INTO_GROUP = 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,11 @@ class Ended:
     cpu_s: float
 
 
+def inside(group: Path, argv: Sequence[str]) -> list[str]:
+    """The command that runs ``argv`` in a control group; the process that is started becomes it."""
+    return ["sh", "-c", 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"', "sh", str(group), *argv]
+
+
 def cpu_s(group: Path) -> float:
     """CPU seconds of all that ever ran in a control group."""
     return int(dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())["usage_usec"]) / 1e6
@@ -52,7 +56,7 @@ def run(command: Command, group: Path, log: Path, timeout_s: float = TIMEOUT_S) 
         with log.open("wb") as output:
             began = time.monotonic()
             process = subprocess.Popen(
-                ["sh", "-c", _INTO_GROUP, "sh", str(group), *command.argv],
+                inside(group, command.argv),
                 cwd=command.folder,
                 env=os.environ | command.environment,
                 stdin=subprocess.PIPE,
@@ -67,6 +71,9 @@ def run(command: Command, group: Path, log: Path, timeout_s: float = TIMEOUT_S) 
                 status = process.returncode
             except subprocess.TimeoutExpired:
                 status = None
+            except KeyboardInterrupt:
+                process.kill()  # interrupted before it was in the group
+                raise
             wall_s = time.monotonic() - began
         return Ended(status, log.read_text(errors="replace"), wall_s, cpu_s(group))
     finally:

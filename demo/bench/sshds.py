@@ -106,6 +106,7 @@ def make_floor(folder: Path, base: Path, group: Path) -> Floor:
         status = process.wait(timeout=900)
     finally:
         cgroups.kill(group / "floor")
+        process.kill()
         cgroups.remove(group / "floor")
     if status != 0:
         raise LabError(f"The benchmark's hosts got no packages: {(layer / 'console.log').read_text()[-1000:]}")
@@ -160,6 +161,7 @@ def running(floor: Floor, folder: Path, group: Path, count: int) -> Iterator[Ins
     finally:
         cgroups.kill(group)
         for process in processes:
+            process.kill()  # interrupted before it was in the group
             process.wait()
         cgroups.remove(group)
         shutil.rmtree(folder, ignore_errors=True)
