@@ -38,7 +38,7 @@ from tests.lab.boxes import MUELLER, Operator
 FIRST_DAY_PORT = 2200
 VERBOSE = "/etc/ssh/sshd_config.d/50-bench.conf"
 NEVER_RUNS = "systemd-timesyncd.service"
-"""In a container the machine outside keeps the clock: systemd skips the unit, and the others would start it each time."""
+"""In a container systemd skips it, since the machine outside keeps the clock; the others would start it each time."""
 # Made on the box, each time anew; what the cloud and Debian keep about their own running.
 MADE_THERE = (
     "etc/hearth/tls",
