@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
 	chromium chromium-driver
 
@@ -46,8 +47,16 @@ unit: setup
 page: setup
 	$(BIN)/pytest tests/browser
 
-bench: setup
-	$(BIN)/python demo/bench.py
+# hearth beside Ansible, mitogen and stock pyinfra: QUICK=1 runs everything once, FULL=1 every case. See docs/benchmarks.md.
+bench: setup $(BENCH_VENV)/.ready
+	$(BIN)/python -m demo.bench --plan $(if $(QUICK),quick,$(if $(FULL),full,usual)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only $(ONLY))
+
+# Ansible and mitogen, in versions that fit together, away from hearth's own environment.
+$(BENCH_VENV)/.ready: demo/bench/constraints.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --constraint demo/bench/constraints.txt ansible-core mitogen
+	touch $@
 
 # A fleet of thousands without a host: HOUSEHOLDS=5000 NIGHTS=90
 bench-fleet: setup
@@ -59,4 +68,4 @@ bench-relay: setup
 
 clean: setup
 	$(BIN)/hearth lab down
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
