@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
 	chromium chromium-driver
 
-.PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay clean
+.PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay bench-scale clean
 
 setup: $(VENV)/.ready
 
@@ -65,6 +65,10 @@ bench-fleet: setup
 # N tunnels at once against one relay; clients and relay share this machine.
 bench-relay: setup
 	$(BIN)/python demo/bench_relay.py $(N)
+
+# An inventory of N households, up to the first connection.
+bench-scale: setup
+	$(BIN)/python demo/bench_scale.py $(N)
 
 clean: setup
 	$(BIN)/hearth lab down

@@ -1,0 +1,113 @@
+"""What an inventory of ten thousand households costs before anything is converged: seconds and memory.
+
+    make bench-scale [N=10000]
+
+A fleet is generated; then the commands that an operator types are run on it, each a process of its own. "To the first
+connection" ends when pyinfra knocks at a port of this machine, which stands for the box: nothing of it is tampered
+with. Timings here decide no test.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from hearth.lab.generate import household, key, write  # noqa: E402
+
+COMMANDS = Path(sys.executable).parent
+PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: seconds on the clock, of all its processes' CPU, and the memory of its largest one."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mib: float
+
+
+def measured(command: Sequence[str], until: Callable[[], object] | None = None) -> Cost:
+    """Run a command to its end, or until something comes to pass and it is ended. Raises CalledProcessError.
+
+    The memory is that of the largest process since this program began, so the largest command has to come last.
+    """
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ | {"PYINFRA_PROGRESS": "off"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    if until:
+        until()
+        wall = time.monotonic() - started
+        process.kill()
+        process.wait()
+    else:
+        status = process.wait(PATIENCE_S)
+        wall = time.monotonic() - started
+        if status:
+            raise subprocess.CalledProcessError(status, command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall, cpu, after.ru_maxrss / 1024)
+
+
+def main(households: int) -> None:
+    """Generate, measure, and print the table."""
+    table = Table("command", "seconds", "CPU seconds", "MiB", box=None)
+    with (
+        tempfile.TemporaryDirectory(prefix="hearth-scale-") as temporary,
+        socket.create_server(("127.0.0.1", 0)) as box,
+    ):
+        folder = Path(temporary) / "fleet"
+        write(households, folder)
+        home = household(households // 2)["id"]
+        _know(folder, home, box.getsockname()[1])
+        pyinfra, hearth = str(COMMANDS / "pyinfra"), str(COMMANDS / "hearth")
+        box.settimeout(PATIENCE_S)
+        for words, until in (
+            ([hearth, "check", str(folder)], None),
+            ([hearth, "show", home, "--inventory", str(folder)], None),
+            ([pyinfra, f"{folder}/", "deploys/box.py", "--limit", f"box-{home}"], box.accept),
+            ([pyinfra, f"{folder}/", "debug-inventory"], None),
+        ):
+            cost = measured(words, until)
+            told = " ".join(Path(word).name if "/" in word else word for word in words)
+            end = " to the first connection" if until else ""
+            table.add_row(f"{told}{end}", f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
+    console = Console(highlight=False)
+    load = os.getloadavg()[0]
+    console.print(f"{households} households, {os.cpu_count()} cores, load {load:.1f}; MiB: the largest process so far")
+    console.print(table)
+
+
+def _know(folder: Path, home: str, port: int) -> None:
+    """Have the straight road to a household's box, its only one, lead to a port of this machine."""
+    (folder / f"collected/box-{home}.yaml").unlink()
+    with (folder / f"households/{home}.yaml").open("a") as file:
+        file.write(f"ssh_port: {port}\n")
+    (folder / "local.yaml").write_text(
+        f"hosts:\n  box-{home}:\n    address: 127.0.0.1\n    host_keys: [{key('nobody')}]\n"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
