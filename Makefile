@@ -66,7 +66,7 @@ bench-fleet: setup
 bench-relay: setup
 	$(BIN)/python demo/bench_relay.py $(N)
 
-# An inventory of N households, up to the first connection.
+# An inventory of N households, up to the first connection; and a relay with half of them, near and far.
 bench-scale: setup
 	$(BIN)/python demo/bench_scale.py $(N)
 

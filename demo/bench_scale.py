@@ -4,13 +4,15 @@
 
 A fleet is generated; then the commands that an operator types are run on it, each a process of its own. "To the first
 connection" ends when pyinfra knocks at a port of this machine, which stands for the box: nothing of it is tampered
-with. Timings here decide no test.
+with. Then a real relay of the lab is converged for half as many households, and planned from near and from far (a proxy
+delays each byte). Timings here decide no test.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -27,10 +29,12 @@ from rich.table import Table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from demo.full_relay import full_relay  # noqa: E402
 from hearth.lab.generate import household, key, write  # noqa: E402
 
 COMMANDS = Path(sys.executable).parent
 PATIENCE_S = 600.0
+FAR_MS = 50
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def measured(command: Sequence[str], until: Callable[[], bool] | None = None) ->
 
 def main(households: int) -> None:
     """Generate, measure, and print the table."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     table = Table("command", "seconds", "CPU seconds", "MiB", box=None)
     with (
         tempfile.TemporaryDirectory(prefix="hearth-scale-") as temporary,
@@ -96,6 +101,12 @@ def main(households: int) -> None:
             told = " ".join(Path(word).name if "/" in word else word for word in words)
             end = " to the first connection" if until else ""
             table.add_row(f"{told}{end}", f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
+    with full_relay(households // 2) as relay:
+        for milliseconds in (0, FAR_MS):
+            with relay.far(milliseconds) as plan:
+                cost = measured(plan)
+            told = f"pyinfra inventory deploys/relay.py --dry, {households // 2} households, {milliseconds} ms away"
+            table.add_row(told, f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
     console = Console(highlight=False)
     load = os.getloadavg()[0]
     console.print(f"{households} households, {os.cpu_count()} cores, load {load:.1f}; MiB: the largest process so far")
