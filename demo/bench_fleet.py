@@ -91,7 +91,7 @@ def command(*arguments: str, allowed: tuple[int, ...] = (0,), **environment: str
 
 
 def stand_in(file: Path) -> str:
-    """Put the stand-in where ``hearth`` can start it, with this Python, which knows what a slice is made of."""
+    """Put the stand-in where ``hearth`` can start it, with this Python."""
     file.write_text(f"#!{sys.executable}\n" + Path(__file__).with_name("bench_stand_in.py").read_text())
     file.chmod(0o755)
     return str(file)

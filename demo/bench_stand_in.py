@@ -42,9 +42,27 @@ def prepared(host: str) -> list[dict[str, object]]:
     return [{"host": host, "at": time.time(), **each} for each in told]
 
 
+class Anything:
+    """Stands for each class of a slice, so that none has to be imported."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+class Names(pickle.Unpickler):
+    """Reads a slice for its hosts' names alone."""
+
+    def find_class(self, _module: str, _name: str) -> type:
+        """Whatever the class, ``Anything`` takes its place."""
+        return Anything
+
+
 if __name__ == "__main__":
-    # The slice was written a moment ago by this user's own run.
-    hosts = [name.removeprefix("@hearth/") for name, _ in pickle.loads(Path(sys.argv[1]).read_bytes())["all"]]  # noqa: S301
+    with Path(sys.argv[1]).open("rb") as work:
+        hosts = [name.removeprefix("@hearth/") for name, _ in Names(work).load()["all"]]
     with Path(os.environ["HEARTH_REPORT"]).open("a") as report:
         tell = prepared if "--dry" in sys.argv else lines
         report.writelines(json.dumps(line) + "\n" for host in hosts for line in tell(host))

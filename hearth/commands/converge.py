@@ -94,7 +94,7 @@ def converge(
         with conduct.prepared(loaded.fleet, asked) as run:
             for line in run.announcement:
                 typer.echo(line, err=output is Format.json)
-            if not run.hosts:
+            if not run.has_work:
                 raise typer.Exit(0)
             if not yes:
                 _ask()

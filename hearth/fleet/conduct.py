@@ -68,7 +68,8 @@ class _Limits:
 
 
 class Prepared:
-    """A run that may begin. ``announcement``: what it will do, in lines, removals first. ``hosts``: how many it has."""
+    """A run that may begin. ``announcement``: what it will do, in lines, removals first. ``hosts``: how many it has;
+    ``has_work``: whether there is anything to go for."""
 
     def __init__(
         self,
@@ -82,6 +83,8 @@ class Prepared:
     ) -> None:
         self.announcement = announcement
         self.hosts = sum(len(wave) for wave in work.waves)
+        # A run that was killed after its last host still lacks looks from outside, and its end.
+        self.has_work = self.hosts > 0 or (resumed is not None and resumed.end is None)
         self._work = work
         self._asked = asked
         self._limits = limits
@@ -189,8 +192,9 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
             known.reached,
             kept(resumed, chosen.hosts) if resumed else {},
             attempts_of(resumed) if resumed else {},
+            {host: wave for host, wave in resumed.unseen.items() if host not in chosen.hosts} if resumed else {},
         )
-        told = announcement(fleet, work.waves, chosen.without_deploy, gone)
+        told = announcement(fleet, work.waves, chosen.without_deploy, gone, len(work.unseen))
         yield Prepared(work, asked, limits, gone, resumed, told, change.commit if change else None)
 
 
@@ -271,7 +275,11 @@ def _removals(
 
 
 def announcement(
-    fleet: Fleet, waves: tuple[tuple[str, ...], ...], without_deploy: tuple[str, ...], gone: Removals
+    fleet: Fleet,
+    waves: tuple[tuple[str, ...], ...],
+    without_deploy: tuple[str, ...],
+    gone: Removals,
+    unseen: int = 0,
 ) -> tuple[str, ...]:
     """What a run will do, in lines: removals first."""
     lines = []
@@ -283,10 +291,18 @@ def announcement(
     if without_deploy:
         lines.append(f"Left out, since this version has no deploy for them: {', '.join(without_deploy)}")
     count = sum(len(wave) for wave in waves)
+    if unseen:
+        lines.append(f"Converged before the run was killed, and to be looked at from outside: {_hosts(unseen)}.")
+    if not count and unseen:
+        return tuple(lines)
     if not count:
         return (*lines, "There is nothing to do.")
-    lines.append(f"Converge {count} host{'' if count == 1 else 's'}, wave by wave:")
+    lines.append(f"Converge {_hosts(count)}, wave by wave:")
     return (*lines, *(f"  {number}. {_wave(wave)}" for number, wave in enumerate(waves, start=1)))
+
+
+def _hosts(count: int) -> str:
+    return f"{count} host{'' if count == 1 else 's'}"
 
 
 def _wave(wave: tuple[str, ...]) -> str:

@@ -17,7 +17,8 @@ WHOLE = ("all", "changed")
 class History:
     """``reached``: the SHA-256 of the desired state of each host's last successful attempt; ``states``: each host's
     state in the last run that ended an attempt on it; ``open_run``: the latest run that left something undone, unless
-    a later run over all left nothing; ``in_work``: hosts that a killed run has begun since their last end."""
+    a later run over all left nothing; ``in_work``: hosts that a killed run has begun since their last end, or
+    has not looked at from outside since."""
 
     reached: dict[str, str] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
@@ -44,7 +45,7 @@ def history(latest_first: Iterable[Record], hosts: Collection[str]) -> History:
         if undone and not closed and record.begin.kind == "converge":
             found.open_run = record
         closed = closed or (record.begin.kind == "converge" and (undone or record.begin.selection in WHOLE))
-        found.in_work |= record.in_work - set(found.states)
+        found.in_work |= {*record.in_work, *record.unseen} - set(found.states)
         for host in record.hosts:
             found.states.setdefault(host, record.state(host))
         for host, sha256 in reached_in(record).items():

@@ -17,7 +17,19 @@ from functools import cached_property
 from pathlib import Path
 
 from hearth.fleet.errors import RunError
-from hearth.fleet.events import Event, Gate, HostBegin, HostEnd, RunBegin, RunEnd, RunResume, State, from_data, to_data
+from hearth.fleet.events import (
+    Event,
+    Gate,
+    HostBegin,
+    HostEnd,
+    RunBegin,
+    RunEnd,
+    RunResume,
+    State,
+    WaveEnd,
+    from_data,
+    to_data,
+)
 
 SUFFIX = ".jsonl"
 
@@ -83,6 +95,20 @@ class Record:
             elif isinstance(event, HostEnd):
                 open_hosts.discard(event.host)
         return frozenset(open_hosts)
+
+    @cached_property
+    def unseen(self) -> dict[str, int]:
+        """The hosts that converged in a run which was killed before it had looked at them from outside, with their
+        wave. Of a run that does not look it is those of its last wave."""
+        found: dict[str, int] = {}
+        for event in self.events if self.end is None else ():
+            if isinstance(event, WaveEnd):
+                found.clear()
+            elif isinstance(event, HostEnd | Gate):
+                found.pop(event.host, None)
+            if isinstance(event, HostEnd) and event.result == "converged":
+                found[event.host] = event.wave
+        return found
 
     def state(self, host: str) -> State:
         """A host's state: what the run's end says, else its last attempt and its gate, else *waiting*."""

@@ -67,7 +67,8 @@ class Settings:
 @dataclass(frozen=True)
 class Work:
     """What a run has to do: the hosts in waves, what each should be and last was, and what an earlier part of the same
-    run has done already (``before``, ``attempts``)."""
+    run has done already (``before``, ``attempts``), and has not looked at from outside any more (``unseen``, by wave).
+    """
 
     fleet: Fleet
     run: str
@@ -76,6 +77,7 @@ class Work:
     reached: Mapping[str, str]
     before: Mapping[str, State] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
 
 def operations(verdict: Verdict, repaired: bool) -> tuple[tuple[Operation, ...], int]:
@@ -143,6 +145,7 @@ class Run:
     def go(self) -> RunEnd:
         """Work off the waves; return the end, which is written down like every event."""
         started = time.monotonic()
+        self._look_at_the_unseen()
         waves = [list(wave) for wave in self._work.waves]
         number = 0
         while waves and not self._is_over():
@@ -164,6 +167,13 @@ class Run:
         )
         self._tell(end)
         return end
+
+    def _look_at_the_unseen(self) -> None:
+        """The look that a kill has cut off; a host that does not pass has failed, though it is in no wave any more."""
+        if self._settings.gate and self._work.unseen:
+            self._begun += len(self._work.unseen)
+            self._gate(list(self._work.unseen), max(self._work.unseen.values()))
+            self._check_budget()
 
     def _is_over(self) -> bool:
         return self._stopped is not None or self.interrupted.is_set()

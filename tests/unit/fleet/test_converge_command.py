@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hearth.fleet.events import HostEnd, RunResume
+from hearth.fleet.events import HostEnd, RunEnd, RunResume, WaveEnd
 from hearth.fleet.records import paths, runs_folder
 from tests.unit.fleet.command import Operator, an_operator, never_twice_at_a_time, wait_for
 
@@ -181,6 +181,34 @@ def test_after_kill_9_in_a_wave_resume_ends_with_all_converged_and_none_twice_at
     assert any(isinstance(event, RunResume) for event in record.events)
     assert operator.visits() == {**dict.fromkeys([RELAY, *BOXES[:3]], 1), **dict.fromkeys(BOXES[3:], 2)}
     never_twice_at_a_time(operator.log(), killed=frozenset(BOXES[3:]))
+
+
+def cut_before(operator: Operator, kind: type) -> None:
+    """Leave of the latest record what a run had written that was killed before its last event of a kind."""
+    path = paths(runs_folder("example"))[0]
+    last = max(number for number, event in enumerate(operator.record().events) if isinstance(event, kind))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:last]))
+
+
+def test_a_run_that_was_killed_after_its_last_host_still_comes_to_its_end(operator: Operator) -> None:
+    assert operator.converge().returncode == 0
+    cut_before(operator, RunEnd)
+    resumed = operator.converge("--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert operator.record().end.states == dict.fromkeys([RELAY, *BOXES], "converged")  # type: ignore[union-attr]
+    assert operator.visits() == dict.fromkeys([RELAY, *BOXES], 1), "nobody is gone to again"
+    assert "there is nothing to go on with" in operator.converge("--resume").stderr
+
+
+def test_what_a_killed_run_had_not_looked_at_from_outside_is_looked_at_first(operator: Operator) -> None:
+    """What the look finds is in test_run.py: there is nothing to look at behind the stand-in's boxes."""
+    assert operator.converge("--waves", "2,100%").returncode == 0
+    cut_before(operator, WaveEnd)
+    assert operator.record().unseen == dict.fromkeys(BOXES[2:], 4)
+    resumed = operator.converge("--resume")
+    assert resumed.returncode == 0
+    assert "to be looked at from outside: 4 hosts." in resumed.stdout
+    assert operator.visits() == dict.fromkeys([RELAY, *BOXES], 1)
 
 
 def test_a_slice_that_outlives_its_run_keeps_its_hosts_to_itself(operator: Operator) -> None:

@@ -113,6 +113,18 @@ def test_a_change_under_the_same_desired_state_is_corrective_and_under_a_new_one
     assert all(event.unchanged == 1 for event in events if isinstance(event, HostEnd))
 
 
+def test_hosts_that_a_killed_run_had_not_looked_at_are_looked_at_and_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = a_fleet(4, relays=0)
+    monkeypatch.setattr("hearth.fleet.gate.outside", lambda host, _roads: type("T", (), {"host": host.name})())
+    told = {"box-h000": (Check("sshd", True),), "box-h001": (Check("sshd", False, "it is silent"),)}
+    monkeypatch.setattr(probes, "look_until_passed", lambda target, _patience: told.get(target.host, ()))
+    done = {"before": {"box-h000": "converged", "box-h001": "converged"}, "unseen": {"box-h000": 3, "box-h001": 3}}
+    end, events = go(fleet, {}, settings=Settings(gate=True, again_after_s=0), waves="100%", **done)
+    gates = [(event.host, event.wave, event.passed) for event in events if isinstance(event, Gate)]
+    assert gates[:2] == [("box-h000", 3, True), ("box-h001", 3, False)]
+    assert (end.exit_status, end.states["box-h001"]) == (2, "failed")
+
+
 def test_a_host_that_does_not_pass_the_gate_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = a_fleet(3, relays=0)
     monkeypatch.setattr("hearth.fleet.gate.outside", lambda host, _roads: type("T", (), {"host": host.name})())
