@@ -188,7 +188,7 @@ def test_a_relay_of_hundreds_of_households_is_asked_no_more(relay: Site, tmp_pat
     for number in range(300):
         home = household(number) | {"slot": 100 + number, "relay": RELAY}
         (operator.inventory / f"households/{home['id']}.yaml").write_text(yaml.safe_dump(home, allow_unicode=True))
-        told = yaml.safe_dump({"tunnel_key": key(f"tunnel {number}")})
+        told = yaml.safe_dump({"host_keys": [key(f"host {number}")], "tunnel_key": key(f"tunnel {number}")})
         collected = operator.inventory / f"collected/box-{home['id']}.yaml"
         collected.parent.mkdir(exist_ok=True)
         collected.write_text(told)
