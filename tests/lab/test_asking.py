@@ -39,7 +39,7 @@ RELAY_DRIFTS = (
     "rm /etc/sysctl.d/60-hearth-tunnel.conf",
     "echo '# mine' >> /etc/ssh/tunnel-keys/hearth-tunnel",
     "systemctl stop haproxy",
-    "useradd mallory && gpasswd --add mallory hearth-operators",
+    "useradd mallory; gpasswd --add mallory hearth-operators",
 )
 
 
@@ -202,10 +202,14 @@ def test_a_relay_of_hundreds_of_households_is_asked_no_more(relay: Site, tmp_pat
 
 def test_a_relay_is_asked_once_and_put_right_as_stock_would(relay: Site) -> None:
     assert_within_budget(relay)
-    relay.break_(*RELAY_DRIFTS)
-    plan = same_plan(relay)
-    assert len(plan.changed) >= len(RELAY_DRIFTS)
-    assert relay.run("-y").changed == plan.changed
+    runs = {}
+    for batch in ("on", "off"):
+        relay.break_(*RELAY_DRIFTS)
+        plan = same_plan(relay)
+        assert len(plan.changed) >= len(RELAY_DRIFTS)
+        runs[batch] = relay.run("-y", batch=batch)
+    assert runs["on"].decisions == runs["off"].decisions
+    assert len(runs["on"].changed) >= len(RELAY_DRIFTS)
     assert_within_budget(relay)
 
 
