@@ -22,6 +22,7 @@ tests/unit/asking/test_stages.py runs the real command and tells when a new pyin
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from typing import Any
 
 import pyinfra_cli.cli  # type: ignore[import-untyped]
 import pyinfra_cli.util  # type: ignore[import-untyped]
-from pyinfra import context
+from pyinfra import context, logger
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
@@ -118,8 +119,7 @@ def _settle(asking: _Asking, state: State, host: Host) -> None:
     if isinstance(host.connector, HearthConnector):
         _look(host.connector, host, metas, asking.questions[host])
     if asking.detects:
-        for meta in metas.values():
-            _count(state, host, meta)
+        _detect(state, host, metas)
 
 
 def _look(
@@ -155,16 +155,30 @@ def _first_question(meta: OperationMeta) -> str | None:
     return None
 
 
-def _count(state: State, host: Host, meta: OperationMeta) -> None:
-    """Detect whether an operation will change something, and count it for pyinfra's table as pyinfra does."""
+def _detect(state: State, host: Host, metas: dict[str, OperationMeta]) -> None:
+    """Detect what each operation will change, and count it for pyinfra's table, as pyinfra does.
+
+    Where that fails, as for the last host of a run, the operations from there on are not the host's: stock pyinfra
+    would not have come to them.
+    """
     counted = state.get_meta_for_host(host)
-    if meta.will_change:
-        counted.ops_change += 1
-        counted.ops_no_change -= 1
+    left = list(metas)
+    try:
+        while left:
+            if metas[left[0]].will_change:
+                counted.ops_change += 1
+                counted.ops_no_change -= 1
+            left.pop(0)
+    finally:
+        for op_hash in left:
+            host.op_hash_order.remove(op_hash)
+            del state.ops[host][op_hash]
+            counted.ops -= 1
+            counted.ops_no_change -= 1
 
 
 class _forgiving:  # noqa: N801 (read as a word of a with statement)
-    """Meanwhile an answer that cannot be read fails no host: it leaves the operation in doubt."""
+    """Meanwhile an answer that cannot be read fails no host and prints nothing: it leaves the operation in doubt."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -172,9 +186,15 @@ class _forgiving:  # noqa: N801 (read as a word of a with statement)
 
     def __enter__(self) -> None:
         self._host.state = _Forgiving(self._state)  # type: ignore[assignment]
+        logger.addFilter(_is_no_error)
 
     def __exit__(self, *_: object) -> None:
+        logger.removeFilter(_is_no_error)
         self._host.state = self._state
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 class _Forgiving:

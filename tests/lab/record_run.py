@@ -41,6 +41,8 @@ def disconnecting(state: State) -> None:
     for host in state.activated_hosts:
         with ctx_host.use(host):  # type: ignore[no-untyped-call]
             for op_hash in host.op_hash_order:
+                if op_hash not in state.ops[host]:
+                    continue  # pyinfra did not come to its end
                 record["operations"].append(operation(state, host, op_hash))
     disconnect_all(state)
 

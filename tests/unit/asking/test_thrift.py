@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pyinfra
 import pytest
-from pyinfra.api import arguments
+from pyinfra.api import Inventory, State, arguments
+from pyinfra.api.host import Host, HostData
 
 from hearth.asking import thrift
 
@@ -41,3 +43,30 @@ def test_the_global_arguments_are_the_stock_ones_and_pyinfra_takes_ours() -> Non
     thrift.spare_work()
     assert arguments.all_global_arguments is thrift.global_arguments
     assert sys.modules["pyinfra.api.operation"].get_operation_order_from_stack is thrift.operation_order
+
+
+@pytest.fixture
+def host() -> Host:
+    """A host with data of its own, of its group, of the inventory and of the command line."""
+    inventory = Inventory(
+        ([("@local", {"own": 1, "shared": "own"})], {"of_all": 2, "shared": "all"}),
+        override_data={"given": 3},
+        group=(["@local"], {"of_group": 4, "shared": "group"}),
+    )
+    State(inventory)
+    found: Host = inventory.get_host("@local")
+    return found
+
+
+@pytest.mark.parametrize("key", ["own", "of_all", "given", "of_group", "shared", "set", "default", "_sudo", "nothing"])
+def test_the_data_of_a_host_are_the_stock_ones(host: Host, key: str) -> None:
+    def found(look: Callable[[HostData, str], object]) -> object:
+        try:
+            return look(host.data, key)
+        except AttributeError as fault:
+            return str(fault)
+
+    for _ in range(2):
+        assert found(thrift.data_of_host) == found(thrift.stock_data_of_host)
+        host.data.set = {"by": "a deploy"}
+        host.current_deploy_data = {"default": 5, "shared": "deploy"}
