@@ -73,7 +73,7 @@ def note_changes() -> None:
         changes.append({"change": "beginning", "artefacts": [described(arguments["artefact"])], "absent": []})
         return put_alone(**arguments)
 
-    artefacts.put, artefacts.put_alone = noting_put, noting_put_alone
+    artefacts.put, artefacts.put_alone = noting_put, noting_put_alone  # type: ignore[assignment]
 
 
 def note_names() -> None:

@@ -92,7 +92,7 @@ def case_table(results: Results, case: Case) -> str:
 
 def _row(results: Results, case: Case, peer: str, runs: Sequence[Run]) -> tuple[str, ...]:
     middle = median(runs)
-    wall, cpu = (results.ratio(case, peer, HEARTH, measure) for measure in ("wall_s", "cpu_s"))  # type: ignore[arg-type]
+    wall, cpu = (results.ratio(case, peer, HEARTH, measure) for measure in ("wall_s", "cpu_s"))
     return (
         peer,
         f"{middle.wall_s:.2f}",
