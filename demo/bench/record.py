@@ -18,6 +18,7 @@ from typing import Any
 
 from pyinfra_cli.main import main as run_pyinfra  # first of all: it makes sockets cooperative
 
+from demo.bench.questions import script
 from hearth import artefacts, packages, services
 from hearth.connector import HearthConnector
 
@@ -89,11 +90,6 @@ def _noting_names(real: Callable[..., Any], kind: str) -> Callable[..., Any]:
         return real(**arguments)
 
     return noting
-
-
-def script(questions: list[str]) -> str:
-    """One shell script that asks them all, each in a subshell that cannot read the script's own input."""
-    return "".join(f"( {question}\n) </dev/null 2>&1\n" for question in questions) + "exit 0\n"
 
 
 def main() -> None:
