@@ -34,7 +34,7 @@ from hearth.lab import bases, cgroups, register
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError, require_machine
 
-SCRATCH = "hearth-bench-"
+SCRATCH = "hearth-peers-"
 GROUPS = "-peers"
 
 

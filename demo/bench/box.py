@@ -39,15 +39,14 @@ FIRST_DAY_PORT = 2200
 VERBOSE = "/etc/ssh/sshd_config.d/50-bench.conf"
 NEVER_RUNS = "systemd-timesyncd.service"
 """In a container systemd skips it, since the machine outside keeps the clock; the others would start it each time."""
+RECOVERY = "hearth-recover.service"
+"""hearth's own unit and the link that enables it: the others have no undo to finish at boot."""
 # Made on the box, each time anew; what the cloud and Debian keep about their own running.
 MADE_THERE = (
     "etc/hearth/tls",
     "etc/hearth/tunnel/key",
     "etc/hearth/tunnel/key.pub",
     "etc/hearth/secrets",
-    # hearth's own program and its unit: the others have no undo to finish at boot.
-    "etc/systemd/system/hearth-recover.service",
-    "etc/systemd/system/sysinit.target.wants/hearth-recover.service",
     "var",
     "srv",
 )
@@ -194,7 +193,9 @@ def _manifest(box: LabBox) -> dict[str, same.Entry]:
     """What the box has of what was put there: configuration, programs, accounts, links that enable units."""
     floor = [Path(layer) for layer in state.load(box.lab.folder).snapshots["packages"].layers]
     found = same.manifest(box.upper, floor=floor)
-    return {path: one for path, one in found.items() if not same.is_own(path, MADE_THERE)}
+    return {
+        path: one for path, one in found.items() if not same.is_own(path, MADE_THERE) and Path(path).name != RECOVERY
+    }
 
 
 def measured(place: Place, box: LabBox, peer: str, *, what: Work, case: Case) -> Run:

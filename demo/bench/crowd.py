@@ -77,7 +77,8 @@ def _measured(place: Place, peer: str, *, what: Work, case: Case, instances: ssh
 
 def first(place: Place, floor: sshds.Floor, case: Case, peers: Peers, limits: Limits) -> Taken:
     """First runs, each on fresh instances; whoever leaves something else than hearth does is not measured."""
-    what, wanted = work(place.scratch), {}
+    what = work(place.scratch)
+    wanted: dict[str, same.Entry] = {}
 
     def attempt(peer: str) -> Run:
         with sshds.running(floor, place.scratch / "sshds", place.group / "sshds", case.hosts) as instances:

@@ -19,7 +19,9 @@ PYINFRA = Path(sys.executable).with_name("pyinfra")
 VENV = REPOSITORY / ".venv-bench"
 """Ansible and mitogen; ``make bench`` makes it."""
 
-FORKS = 50
+# More at once only get into each other's way on few cores: with 50, mitogen's log-ins ran into their time limit.
+FORKS = 20
+CONNECT_S = 120
 BATCH_OFF = {"HEARTH_BATCH": "off"}
 """hearth's roles over hearth's connector, which then asks one question at a time as stock pyinfra does."""
 
@@ -118,6 +120,7 @@ def _ansible(
     settings = {
         "ANSIBLE_CONFIG": str(HERE / "ansible/ansible.cfg"),
         "ANSIBLE_FORKS": str(FORKS),
+        "ANSIBLE_TIMEOUT": str(CONNECT_S),
         "ANSIBLE_LOCAL_TEMP": str(scratch / "ansible-tmp"),
         # Masters of its own: the run begins with a login.
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(scratch / "cp"),

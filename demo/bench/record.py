@@ -18,6 +18,7 @@ from typing import Any
 
 from pyinfra_cli.main import main as run_pyinfra  # first of all: it makes sockets cooperative
 
+from demo.bench.questions import script
 from hearth import artefacts, packages, services
 from hearth.connector import HearthConnector
 
@@ -73,7 +74,7 @@ def note_changes() -> None:
         changes.append({"change": "beginning", "artefacts": [described(arguments["artefact"])], "absent": []})
         return put_alone(**arguments)
 
-    artefacts.put, artefacts.put_alone = noting_put, noting_put_alone
+    artefacts.put, artefacts.put_alone = noting_put, noting_put_alone  # type: ignore[assignment]
 
 
 def note_names() -> None:
@@ -89,11 +90,6 @@ def _noting_names(real: Callable[..., Any], kind: str) -> Callable[..., Any]:
         return real(**arguments)
 
     return noting
-
-
-def script(questions: list[str]) -> str:
-    """One shell script that asks them all, each in a subshell that cannot read the script's own input."""
-    return "".join(f"( {question}\n) </dev/null 2>&1\n" for question in questions) + "exit 0\n"
 
 
 def main() -> None:

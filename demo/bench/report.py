@@ -28,7 +28,7 @@ _HOW = """\
 | hearth, batch off | the same with `HEARTH_BATCH=off`: one question at a time |
 | pyinfra -y | stock pyinfra, its SSH connector and its own operations; `-y` shows no changes before it makes them |
 | pyinfra | the same with its change detection: without `-y`, the return key pressed at once |
-| Ansible | a playbook for the same resources, pipelining, 50 forks, no facts gathered |
+| Ansible | a playbook for the same resources, pipelining, 20 forks, no facts gathered |
 | Ansible + mitogen | the same playbook with the strategy `mitogen_linear` |
 
 - *A box* is a host of the lab with Debian's packages installed, converged by `deploys/box.py`. The others put the same
@@ -92,7 +92,7 @@ def case_table(results: Results, case: Case) -> str:
 
 def _row(results: Results, case: Case, peer: str, runs: Sequence[Run]) -> tuple[str, ...]:
     middle = median(runs)
-    wall, cpu = (results.ratio(case, peer, HEARTH, measure) for measure in ("wall_s", "cpu_s"))  # type: ignore[arg-type]
+    wall, cpu = (results.ratio(case, peer, HEARTH, measure) for measure in ("wall_s", "cpu_s"))
     return (
         peer,
         f"{middle.wall_s:.2f}",
