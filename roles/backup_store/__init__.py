@@ -158,7 +158,7 @@ def units(store: Store, households: tuple[Household, ...]) -> tuple[artefacts.Fi
     )
 
 
-def program() -> tuple[artefacts.File | artefacts.Link, ...]:
+def program(households: tuple[Household, ...]) -> tuple[artefacts.File | artefacts.Link, ...]:
     """The program and the units that start it."""
     own = {
         "account": ACCOUNT,
@@ -177,7 +177,7 @@ def program() -> tuple[artefacts.File | artefacts.Link, ...]:
         ),
         artefacts.File(f"{_UNITS}/{KEEP}", template(__file__, "keep.service.j2", **own)),
         artefacts.File(f"{_UNITS}/{TIMER}", template(__file__, "keep.timer.j2")),
-        artefacts.File(f"{_UNITS}/{CHECKED}", template(__file__, "checked.path.j2", **own)),
+        artefacts.File(f"{_UNITS}/{CHECKED}", template(__file__, "checked.path.j2", households=households, **own)),
     )
 
 
@@ -247,7 +247,7 @@ def backup_store(store: Store, households: tuple[Household, ...]) -> None:
     artefacts.put(
         name=f"Watch quotas and forget what is old ({len(households)})",
         change="store-keep",
-        artefacts=(artefacts.File(SETTINGS, settings(store, households)), *program()),
+        artefacts=(artefacts.File(SETTINGS, settings(store, households)), *program(households)),
         check=f"systemd-analyze verify {_UNITS}/{TIMER} {_UNITS}/{CHECKED} && "
         f"runuser -u {ACCOUNT} -- {PROGRAM} status >/dev/null",
         activate=_activate((TIMER, CHECKED)),
