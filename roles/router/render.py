@@ -56,13 +56,14 @@ LIMITS = Limits()
 
 def _through(relay: RelayHost) -> tuple[Household, ...]:
     """The households that visitors reach through the relay, not by a port of their router."""
-    return tuple(household for household in relay.households if household.access == "relay")
+    return tuple(each for each in relay.households if each.access == "relay" and each.has_name)
 
 
 def published(relay: RelayHost) -> tuple[Household, ...]:
     """The households that are reached through this relay. Raises ValueError, in one sentence, on what must not be."""
     through = _through(relay)
     reserved = {*WEB_PORTS, layout.METRICS_PORT, layout.HTTPS_TUNNEL_PORT, layout.SSH_TUNNEL_PORT}
+    reserved |= {layout.STORE_PORT, layout.STORE_PRUNE_PORT}
     reserved |= {relay.relay.ssh_port, relay.relay.tunnel_port}
     for household in through:
         if household.relay != relay.name:

@@ -43,6 +43,9 @@ def checks(wanted: Settings, moment: Moment) -> dict[str, Callable[[], Outcome]]
         found["cron"] = lambda: services.check_cron(cron, moment)
     if backup is not None:
         found["backup"] = lambda: machine.judge_backup(backup, machine.modified(Path(backup.stamp)), moment.now)
+    notes = wanted.notes
+    if notes is not None:
+        found["store"] = lambda: services.check_notes(Path(notes))
     for name, check in EVERYWHERE.items():
         found[name] = partial(check, wanted, moment)
     return found
