@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
-	chromium chromium-driver
+	chromium chromium-driver zbar-tools
 
 .PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay bench-scale clean
 

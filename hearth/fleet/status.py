@@ -59,6 +59,7 @@ class Answer:
     disk_free: float | None = None
     tunnel_since: datetime | None = None
     backup_at: datetime | None = None
+    proven_at: datetime | None = None
     cloud_version: str | None = None
     debian_version: str | None = None
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from . import archive, database, setup, status, upgrade
+from . import archive, database, freeze, setup, status, upgrade
 from .settings import Settings, load
 from .system import Fault, locked
 
@@ -19,6 +19,8 @@ VERBS = {
     "configure": setup.configure,
     "users": setup.make_users,
     "apps": setup.enable_apps,
+    "freeze": freeze.freeze,
+    "thaw": freeze.thaw,
 }
 
 
@@ -35,8 +37,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def act(settings: Settings, given: argparse.Namespace) -> str:
-    """Do what the verb says, after finishing what an interrupted upgrade left; return what to tell. Raises Fault."""
+    """Do what the verb says, after finishing what an interrupted run left; return what to tell. Raises Fault."""
     told = upgrade.recover(settings)
+    freeze.recover(settings)
     if given.verb in VERBS:
         VERBS[given.verb](settings)
     elif given.verb in ("upgrade", "update"):

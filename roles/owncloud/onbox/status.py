@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import archive, database, setup, upgrade
+from . import archive, database, freeze, setup, upgrade
 from .settings import Settings
 from .system import Fault
 from .tree import read_stamp
@@ -18,7 +18,7 @@ def probes(settings: Settings) -> dict[str, Callable[[], bool]]:
     paths = settings.paths
     ready = setup.is_installed(settings) and upgrade.read_journal(paths) is None
     return {
-        "recover": lambda: upgrade.read_journal(paths) is not None,
+        "recover": lambda: upgrade.read_journal(paths) is not None or freeze.mark(paths).exists(),
         "fetch": lambda: not archive.is_here(settings) and not refused(settings),
         "database": lambda: not database.is_ready(settings),
         "install": lambda: not setup.is_installed(settings),
