@@ -46,6 +46,16 @@ class Paths:
         """The database as it was before an upgrade."""
         return self.state / "before-upgrade.sql"
 
+    @property
+    def adoption(self) -> Path:
+        """How far the taking over of a backup's cloud came."""
+        return self.state / "adoption.json"
+
+    @property
+    def before_adoption(self) -> Path:
+        """The database as it was before a backup's cloud was taken over."""
+        return self.state / "before-adoption.sql"
+
 
 @dataclass(frozen=True)
 class Pin:

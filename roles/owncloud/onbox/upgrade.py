@@ -177,7 +177,7 @@ def prepare(settings: Settings) -> None:
     occ(settings, "maintenance:mode", "--on")
     if not says(config_text(tree), "maintenance"):
         raise Fault("maintenance:mode --on changed nothing; look whether config.php can be written")
-    database.dump(settings)
+    database.dump(settings.paths.dump, "keeping the database before an upgrade")
     for path in (tree / "config").iterdir():
         if path.name != STAMP and not path.name.endswith(".sample.php") and path.suffix == ".php":
             copy_owned(path, new / "config" / path.name)
@@ -250,7 +250,7 @@ def bring_back(settings: Settings, journal: Journal) -> None:
             )
         exchange(paths.tree, place)
     reload_php(settings)
-    database.restore(settings)
+    database.restore(settings, settings.paths.dump)
 
 
 def cron(verb: str, *units: str) -> None:
