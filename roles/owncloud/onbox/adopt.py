@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import pwd
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -55,8 +57,9 @@ PURPOSE = "keeping the database before a restore"
 
 @dataclass(frozen=True)
 class About:
-    """What the backup says of the cloud in it: its release, and the rows of each table."""
+    """What the backup says of the cloud in it: its release, and the rows of each table. ``of``: which backup it is."""
 
+    of: str
     product: str
     version: str
     tables: dict[str, int] = field(default_factory=dict)
@@ -66,10 +69,11 @@ class About:
 class Adoption:
     """How far it came. ``folder``: what was laid there. ``inodes``: of the backup's folders, by name.
 
-    ``aside``: where what this box had goes, if it is somebody's.
+    ``of``: which backup it is. ``aside``: where what this box had goes, if it is somebody's.
     """
 
     phase: str
+    of: str
     folder: str
     inodes: dict[str, int]
     aside: str
@@ -90,7 +94,7 @@ def read_about(folder: Path) -> About:
     """What the folder says of itself. Raises Fault."""
     try:
         raw = json.loads((folder / "about.json").read_text())
-        return About(str(raw["product"]), str(raw["version"]), dict(raw["tables"]))
+        return About(str(raw["of"]), str(raw["product"]), str(raw["version"]), dict(raw["tables"]))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise Fault(f"{folder} does not hold a cloud to take over ({fault})") from None
 
@@ -142,8 +146,10 @@ def adopt(settings: Settings, folder: Path, *, replacing: bool) -> str:
         raise Fault("somebody put the cloud into maintenance mode; switch it off before a restore")
     need_room(settings.paths.state, 2 * database.size_bytes() + RESERVE_BYTES, PURPOSE)
     keep_config(settings)
+    for name in FOLDERS:
+        own(folder / name)
     inodes = {name: (folder / name).stat().st_ino for name in FOLDERS if (folder / name).is_dir()}
-    adoption = Adoption("preparing", str(folder), inodes, str(free_name(settings)))
+    adoption = Adoption("preparing", about.of, str(folder), inodes, str(free_name(settings)))
     write_adoption(settings, adoption)
     try:
         prepare(settings)
@@ -197,6 +203,33 @@ def take_over(settings: Settings, folder: Path, about: About) -> None:
     update_htaccess(settings)
     reload_php(settings)
     wait_until_serving(settings, here.version)
+
+
+def own(folder: Path) -> None:
+    """Give a folder and all that is in it to www-data, readable by nobody else and with no special rights.
+
+    The numbers in a backup are the old box's, and whoever had that one may have set any.
+    """
+    if not folder.is_dir():
+        return
+    web = pwd.getpwnam(WEB)
+    for parent, folders, files in os.walk(folder):
+        give(Path(parent), web, 0o770)
+        for name in files:
+            give(Path(parent, name), web, 0o660)
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                os.lchown(Path(parent, name), web.pw_uid, web.pw_gid)
+
+
+def give(path: Path, web: pwd.struct_passwd, widest: int) -> None:
+    """Make one entry www-data's, with at most the mode ``widest``; a link's target is left alone."""
+    known = path.lstat()
+    if (known.st_uid, known.st_gid) != (web.pw_uid, web.pw_gid):
+        os.lchown(path, web.pw_uid, web.pw_gid)
+    mode = (known.st_mode | 0o600) & widest | (0o700 if widest & 0o100 else 0)
+    if not path.is_symlink() and known.st_mode & 0o7777 != mode:
+        path.chmod(mode)
 
 
 def merged_config(settings: Settings, folder: Path) -> bytes:
@@ -259,6 +292,7 @@ def recover(settings: Settings) -> str:
     if adoption.phase == "verified":
         keep_config(settings)
         forget_passwords(settings)
+        write_whole(paths.adopted, json.dumps({"of": adoption.of}) + "\n")
         told = keep_aside(settings, adoption)
     else:
         restore_config(settings)

@@ -52,6 +52,11 @@ class Paths:
         return self.state / "adoption.json"
 
     @property
+    def adopted(self) -> Path:
+        """Which backup's cloud this box took over last."""
+        return self.state / "adopted.json"
+
+    @property
     def before_adoption(self) -> Path:
         """The database as it was before a backup's cloud was taken over."""
         return self.state / "before-adoption.sql"
