@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import adopt, archive, database, setup, status, upgrade
+from . import adopt, archive, database, freeze, setup, status, upgrade
 from .settings import Settings, load
 from .system import Fault, locked
 
@@ -20,6 +20,8 @@ VERBS = {
     "configure": setup.configure,
     "users": setup.make_users,
     "apps": setup.enable_apps,
+    "freeze": freeze.freeze,
+    "thaw": freeze.thaw,
 }
 
 
@@ -40,8 +42,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def act(settings: Settings, given: argparse.Namespace) -> str:
-    """Do what the verb says, after finishing what an interrupted one left; return what to tell. Raises Fault."""
+    """Do what the verb says, after finishing what an interrupted run left; return what to tell. Raises Fault."""
     told = upgrade.recover(settings) or adopt.recover(settings)
+    freeze.recover(settings)
     if given.verb in VERBS:
         VERBS[given.verb](settings)
     elif given.verb in ("upgrade", "update"):

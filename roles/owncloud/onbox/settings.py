@@ -20,6 +20,7 @@ class Paths:
     www: Path = Path("/srv/hearth/www")
     data: Path = Path("/srv/hearth/data")
     cache: Path = Path("/var/cache/hearth/releases")
+    frozen: Path = Path("/srv/hearth/frozen")
     state: Path = Path("/var/lib/hearth/owncloud")
     secrets: Path = Path("/etc/hearth/secrets")
     passwords: Path = Path("/root/household-passwords.txt")

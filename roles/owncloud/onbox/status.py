@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import adopt, archive, database, setup, upgrade
+from . import adopt, archive, database, freeze, setup, upgrade
 from .settings import Settings
 from .system import Fault
 from .tree import read_stamp
@@ -19,7 +19,7 @@ def probes(settings: Settings) -> dict[str, Callable[[], bool]]:
     waits = upgrade.read_journal(paths) is not None or adopt.waits(settings)
     ready = setup.is_installed(settings) and not waits
     return {
-        "recover": lambda: waits,
+        "recover": lambda: waits or freeze.mark(paths).exists(),
         "fetch": lambda: not archive.is_here(settings) and not refused(settings),
         "database": lambda: not database.is_ready(settings),
         "install": lambda: not setup.is_installed(settings),
