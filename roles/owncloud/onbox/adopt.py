@@ -28,6 +28,7 @@ import json
 import os
 import pwd
 import shutil
+import stat
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -208,7 +209,8 @@ def take_over(settings: Settings, folder: Path, about: About) -> None:
 def own(folder: Path) -> None:
     """Give a folder and all that is in it to www-data, readable by nobody else and with no special rights.
 
-    The numbers in a backup are the old box's, and whoever had that one may have set any.
+    The numbers in a backup are the old box's, and whoever had that one may have set any. Raises Fault for what is
+    neither file, folder nor link.
     """
     if not folder.is_dir():
         return
@@ -225,6 +227,9 @@ def own(folder: Path) -> None:
 def give(path: Path, web: pwd.struct_passwd, widest: int) -> None:
     """Make one entry www-data's, with at most the mode ``widest``; a link's target is left alone."""
     known = path.lstat()
+    kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+    if not any(is_one(known.st_mode) for is_one in kinds):
+        raise Fault(f"the backup holds something that is neither file nor folder: {path}")
     if (known.st_uid, known.st_gid) != (web.pw_uid, web.pw_gid):
         os.lchown(path, web.pw_uid, web.pw_gid)
     mode = (known.st_mode | 0o600) & widest | (0o700 if widest & 0o100 else 0)
