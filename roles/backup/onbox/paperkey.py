@@ -13,6 +13,7 @@ the sheet opens the repository with plain restic, should nobody have hearth any 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import secrets
@@ -84,7 +85,7 @@ def make() -> str:
 def fingerprint(key: str) -> str:
     """What may be known of a key: it tells whether two are the same, and nothing about either (130 bits are too many
     to be tried out)."""
-    return hashlib.sha256(PURPOSE + key.encode()).hexdigest()[:32]
+    return "SHA256:" + base64.b64encode(hashlib.sha256(PURPOSE + key.encode()).digest()).decode().rstrip("=")
 
 
 def parse(typed: str) -> str:

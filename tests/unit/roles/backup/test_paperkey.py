@@ -106,7 +106,7 @@ def test_groups_that_are_each_right_and_of_two_keys_are_no_key() -> None:
 @given(KEYS, KEYS)
 def test_a_fingerprint_tells_keys_apart_and_nothing_of_them(one: str, other: str) -> None:
     assert (paperkey.fingerprint(one) == paperkey.fingerprint(other)) == (one == other)
-    assert re.fullmatch("[0-9a-f]{32}", paperkey.fingerprint(one))
+    assert re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", paperkey.fingerprint(one))
 
 
 def test_a_typed_group_is_compared_as_tolerantly_as_a_key() -> None:

@@ -1,0 +1,141 @@
+"""The repository: whether it lets the box in, and restic with one key or another. No secret is ever an argument."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
+
+from .settings import Settings
+from .system import Fault, Waits, last_words, run, text_of
+
+LOOK_S = 20
+# restic's own exit statuses (since 0.17): its documentation, "Scripting".
+NO_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
+POLITE = ("nice", "-n", "10", "ionice", "-c", "3")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository, and how its server is told who asks: ``env`` holds that, for restic's environment alone."""
+
+    url: str
+    env: Mapping[str, str]
+    options: tuple[str, ...]
+    cache: Path
+
+    def restic(
+        self, key: Path, *words: str, cwd: Path | None = None, timeout_s: float | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run restic with the password in the file ``key``."""
+        command = [*POLITE, "restic", "--repo", self.url, "--cache-dir", str(self.cache), "--password-file", str(key)]
+        return run([*command, *self.options, *words], env=self.env, cwd=cwd, timeout_s=timeout_s)
+
+    def must(self, what: str, key: Path, *words: str, cwd: Path | None = None) -> bytes:
+        """Run restic and return what it printed. Raises Fault, in which ``what`` says what failed."""
+        done = self.restic(key, *words, cwd=cwd)
+        if done.returncode:
+            raise Fault(f"{what} failed: {explained(done)}")
+        return done.stdout
+
+
+def explained(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Why restic ended as it did, in words."""
+    known = {
+        NO_REPOSITORY: "there is no repository any more",
+        LOCKED: "somebody else is at work on the repository",
+        WRONG_KEY: "the repository does not know the key",
+    }
+    return known.get(done.returncode) or last_words(done.stderr, done.stdout)
+
+
+def the_store(settings: Settings, url: str = "") -> Repository:
+    """The box's repository (or another one of its server at ``url``). Raises Waits when its credentials are missing."""
+    paths = settings.paths
+    # restic's cache goes by the repository's id, which a copy of it shares.
+    cache = paths.cache / ("copy" if url else "own")
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options: tuple[str, ...] = ("--retry-lock", "2m")
+    if settings.store:
+        if not paths.certificate.exists():
+            raise Waits("the store has not been collected yet: converge it, then run `hearth collect` for it")
+        env = {
+            "RESTIC_REST_USERNAME": settings.household,
+            "RESTIC_REST_PASSWORD": text_of(paths.store_password),
+        }
+        return Repository(url or settings.repository, env, (*options, "--cacert", str(paths.certificate)), cache)
+    return Repository(settings.repository, credentials(settings), options, cache)
+
+
+def credentials(settings: Settings) -> dict[str, str]:
+    """What the repository's server wants to be told: lines NAME=VALUE, put on the box by hand. Raises Waits."""
+    path = settings.paths.credentials
+    lines = [line.partition("=") for line in text_of(path).splitlines() if "=" in line and not line.startswith("#")]
+    found = {name.strip(): value.strip() for name, _, value in lines}
+    if not found and settings.repository.startswith("s3:"):
+        raise Waits(
+            f"{path} says nothing yet: put AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… there, on the box itself"
+        )
+    return found
+
+
+def look(settings: Settings, repository: Repository) -> bool:
+    """Whether there is a repository already (False: an empty place for one). Raises Waits when nobody lets us in.
+
+    restic repeats for a quarter of an hour what is refused to it, so a store is asked before.
+    """
+    if not settings.store:
+        done = repository.restic(settings.paths.box_key, "cat", "config", "--no-lock", timeout_s=LOOK_S * 6)
+        if done.returncode in (0, LOCKED, WRONG_KEY):
+            return True
+        if done.returncode == NO_REPOSITORY:
+            return False
+        raise Waits(f"{repository.url} cannot be used: {explained(done)}")
+    try:
+        status = ask(repository)
+    except (OSError, http.client.HTTPException) as fault:
+        raise Waits(
+            f"the store does not answer through the tunnel ({fault}); is it converged, and the tunnel up?"
+        ) from None
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        raise Waits("the store does not know this box yet: run `hearth collect` for it, then converge the store")
+    if status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND):
+        raise Waits(f"the store answers {status}; look at its journal")
+    return status == http.HTTPStatus.OK
+
+
+def ask(repository: Repository) -> int:
+    """The store's answer (an HTTP status) when it is asked for the repository's configuration. Raises OSError."""
+    place = urlsplit(repository.url.removeprefix("rest:"))
+    context = ssl.create_default_context(cafile=repository.options[repository.options.index("--cacert") + 1])
+    connection = http.client.HTTPSConnection(place.hostname or "", place.port, timeout=LOOK_S, context=context)
+    words = f"{repository.env['RESTIC_REST_USERNAME']}:{repository.env['RESTIC_REST_PASSWORD']}"
+    login = base64.b64encode(words.encode()).decode()
+    with contextlib.closing(connection):
+        connection.request("HEAD", f"{place.path}config", headers={"Authorization": f"Basic {login}"})
+        return connection.getresponse().status
+
+
+@contextlib.contextmanager
+def key_file(key: str) -> Iterator[Path]:
+    """A key in a file for restic, in memory and for this account alone."""
+    with NamedTemporaryFile("w", dir="/dev/shm") as file:
+        file.write(key)
+        file.flush()
+        yield Path(file.name)
+
+
+def opens(repository: Repository, key: str) -> bool:
+    """Whether a key opens the repository. Raises Fault when that cannot be said."""
+    with key_file(key) as path:
+        done = repository.restic(path, "cat", "config", "--no-lock", timeout_s=LOOK_S * 6)
+    if done.returncode in (0, WRONG_KEY):
+        return done.returncode == 0
+    raise Fault(f"the key could not be tried: {explained(done)}")
