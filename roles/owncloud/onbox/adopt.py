@@ -151,6 +151,7 @@ def adopt(settings: Settings, folder: Path, *, replacing: bool) -> str:
         own(folder / name)
     inodes = {name: (folder / name).stat().st_ino for name in FOLDERS if (folder / name).is_dir()}
     adoption = Adoption("preparing", about.of, str(folder), inodes, str(free_name(settings)))
+    settings.paths.adopted.unlink(missing_ok=True)
     write_adoption(settings, adoption)
     try:
         prepare(settings)
