@@ -1,8 +1,9 @@
 """What hosts tell about themselves: read over any pinned road, written to ``collected/HOST.yaml`` of the inventory.
 
-A box tells the public halves of its tunnel's key and of its key for DNS updates, a relay or Pi the keys of its tunnel
-server, each the host keys that its sshd shows. All of it is public. A host key that was pinned is not replaced unless
-that is asked for.
+A box tells the public halves of its tunnel's key and of its key for DNS updates, its login at its store as a hash, the
+fingerprint of its paper key and what it was restored from; a relay or Pi the keys of its tunnel server; a store its
+certificate; each the host keys that its sshd shows. All of it is public. A host key that was pinned is not replaced
+unless that is asked for.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pyinfra.api.exceptions import ConnectError
 
 from hearth import layout
 from hearth.connector import Session
-from hearth.inventory.collected import Collected
+from hearth.inventory.collected import Collected, collected_from
 from hearth.inventory.hosts import Box, Host
 from hearth.inventory.keys import fingerprint, key_fault
+from hearth.inventory.model import Restored
 from hearth.login import first_open
 
 TIMEOUT_S = 20.0
@@ -28,13 +30,27 @@ TIMEOUT_S = 20.0
 _HOST_KEYS = "sshd -T 2>/dev/null | sed -n 's/^hostkey //p' | while read -r key; do sed 's/^/host /' \"$key.pub\"; done"
 _BOX = (
     f"{_HOST_KEYS}; test -e {layout.TUNNEL_KEY}.pub && sed 's/^/tunnel /' {layout.TUNNEL_KEY}.pub; "
-    f"test -e {layout.DNS_PUBLIC_KEY} && sed 's/^/dns /' {layout.DNS_PUBLIC_KEY}; true"
+    f"test -e {layout.DNS_PUBLIC_KEY} && sed 's/^/dns /' {layout.DNS_PUBLIC_KEY}; "
+    f"test -e {layout.BACKUP_LOGIN} && sed 's/^/store-login /' {layout.BACKUP_LOGIN}; "
+    f"test -e {layout.PAPER_KEY_FINGERPRINT} && sed 's/^/paper-key /' {layout.PAPER_KEY_FINGERPRINT}; "
+    f"test -e {layout.RESTORED} && sed 's/^/restored /' {layout.RESTORED}; true"
 )
 _SERVER = (
-    f"{_HOST_KEYS}; test -e {layout.TUNNEL_HOST_KEY}.pub && sed 's/^/tunnel-host /' {layout.TUNNEL_HOST_KEY}.pub; true"
+    f"{_HOST_KEYS}; test -e {layout.TUNNEL_HOST_KEY}.pub && sed 's/^/tunnel-host /' {layout.TUNNEL_HOST_KEY}.pub; "
+    f"test -e {layout.STORE_CERTIFICATE} && "
+    f"{{ printf 'store-certificate '; grep -v -- ----- {layout.STORE_CERTIFICATE} | tr -d '\\n'; echo; }}; true"
 )
 # Of a host's key (512), for DNSSEC's protocol (3), Ed25519 (15): RFC 2535, 3.1; RFC 8080.
 _DNS_KEY = re.compile(r"512 3 15 [A-Za-z0-9+/]{43}=")
+# What is no SSH key: its form, and what it would be called.
+_PLAIN = {
+    "dns": (_DNS_KEY, "no data of a KEY record"),
+    "store-login": (re.compile(r"\$2[by]\$05\$[./A-Za-z0-9]{53}"), "no bcrypt hash of cost 5"),
+    "paper-key": (re.compile(r"SHA256:[A-Za-z0-9+/]{43}"), "no fingerprint"),
+    "restored": (re.compile(r"[a-z][a-z0-9-]{0,29} [0-9-]{10}T[0-9:]{8}Z"), "no household and time"),
+    "store-certificate": (re.compile(r"MII[A-Za-z0-9+/]{200,6000}={0,2}"), "no certificate"),
+}
+_KEYS = ("host", "tunnel", "tunnel-host")
 
 
 class CollectError(Exception):
@@ -82,12 +98,16 @@ def asked(host: Host) -> Collected:
 
 
 def parse(lines: Iterable[str]) -> Collected:
-    """Given lines ``host|tunnel|tunnel-host|dns KEY``, return what they tell; raise CollectError when a key is none."""
-    found: dict[str, list[str]] = {"host": [], "tunnel": [], "tunnel-host": [], "dns": []}
+    """Given lines ``KIND VALUE``, return what they tell; raise CollectError when a value is none of its kind.
+
+    KIND is ``host``, ``tunnel`` or ``tunnel-host``, before an SSH key, or one of those that are no SSH keys.
+    """
+    found: dict[str, list[str]] = {kind: [] for kind in (*_KEYS, *_PLAIN)}
     for line in lines:
         kind, _, key = line.partition(" ")
-        if kind == "dns":
-            plain, fault = key, None if _DNS_KEY.fullmatch(key) else "no data of a KEY record"
+        if kind in _PLAIN:
+            form, what = _PLAIN[kind]
+            plain, fault = key, None if form.fullmatch(key) else what
         else:
             plain = " ".join(key.split()[:2])
             fault = key_fault(plain, of_host=kind != "tunnel")
@@ -96,8 +116,19 @@ def parse(lines: Iterable[str]) -> Collected:
         found[kind].append(plain)
     if not found["host"]:
         raise CollectError("its sshd tells no host key: is OpenSSH's server installed?")
-    tunnel, dns = (found[kind][0] if found[kind] else None for kind in ("tunnel", "dns"))
-    return Collected(tuple(sorted(found["host"])), tunnel, tuple(sorted(found["tunnel-host"])), dns)
+    tunnel, dns, login, paper, restored, certificate = (
+        found[kind][0] if found[kind] else None for kind in ("tunnel", *_PLAIN)
+    )
+    return Collected(
+        tuple(sorted(found["host"])),
+        tunnel,
+        tuple(sorted(found["tunnel-host"])),
+        dns,
+        store_login=login,
+        paper_key=paper,
+        restored=Restored(*restored.split()) if restored else None,
+        store_certificate=certificate,
+    )
 
 
 def read(file: Path) -> Collected:
@@ -106,12 +137,7 @@ def read(file: Path) -> Collected:
         data = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         return Collected()
-    return Collected(
-        tuple(data["host_keys"]),
-        data.get("tunnel_key"),
-        tuple(data.get("tunnel_host_keys", ())),
-        data.get("dns_key"),
-    )
+    return collected_from(data)
 
 
 def refuse_other_keys(old: Collected, new: Collected) -> None:
@@ -144,6 +170,15 @@ def differences(old: Collected, new: Collected) -> tuple[str, ...]:
             found.append(f"no {what} any more")
         elif set(before) != set(now):
             found.append(f"{what} now {fingerprints(now)}, before {fingerprints(before)}")
+    words = (
+        ("store login", old.store_login, new.store_login, ""),
+        ("paper key", old.paper_key, new.paper_key, f" {new.paper_key}"),
+        ("restore", old.restored, new.restored, f" from {new.restored.source}" if new.restored else ""),
+        ("store certificate", old.store_certificate, new.store_certificate, ""),
+    )
+    for what, earlier, later, which in words:
+        if earlier != later:
+            found.append(f"no {what} any more" if later is None else f"{'another' if earlier else 'a'} {what}{which}")
     return tuple(found)
 
 
@@ -162,6 +197,14 @@ def rendered(host: str, told: Collected) -> str:
         data["tunnel_host_keys"] = list(told.tunnel_host_keys)
     if told.dns_key:
         data["dns_key"] = told.dns_key
+    if told.store_login:
+        data["store_login"] = told.store_login
+    if told.paper_key:
+        data["paper_key"] = told.paper_key
+    if told.restored:
+        data["restored"] = {"from": told.restored.source, "at": told.restored.at}
+    if told.store_certificate:
+        data["store_certificate"] = told.store_certificate
     head = f"# Written by `hearth collect {host}`: what this host tells about itself. Do not edit; collect it again.\n"
     return head + yaml.safe_dump(data, sort_keys=False, width=10_000)
 

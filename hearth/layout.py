@@ -41,6 +41,28 @@ SSH_TUNNEL_PORT = 10022
 METRICS_PORT = 8404
 """The relay's router: Prometheus' exporter, on 127.0.0.1 alone."""
 
+STORE_PORT = 8444
+"""Where a store takes backups: on its relay's loopback, or on a host of its own for relays alone."""
+
+STORE_PRUNE_PORT = 8445
+"""Where a store offers repositories for clearing up."""
+
+STORE_TUNNEL_PORT = 18444
+STORE_PRUNE_TUNNEL_PORT = 18445
+"""The two ports of its store on a box's loopback, at the other end of its tunnel."""
+
+STORE_CERTIFICATE = "/etc/hearth/store/certificate.pem"
+"""The store's own certificate, made there."""
+
+BACKUP_LOGIN = "/etc/hearth/backup/store-login"
+"""The box's login at its store: a bcrypt hash; made on the box."""
+
+PAPER_KEY_FINGERPRINT = "/etc/hearth/backup/paper-key.fingerprint"
+"""The fingerprint (``SHA256:…``) of the household's paper key."""
+
+RESTORED = "/var/lib/hearth/restore/done"
+"""Once a box has been restored: one line, ``OLD_ID TIME``, TIME in ISO 8601 and UTC."""
+
 TUNNEL_KEY = "/etc/hearth/tunnel/key"
 """The box's private key for its tunnel; made on the box, readable by the tunnel's user alone."""
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from hearth.inventory.defaults import lies_in
 from hearth.inventory.hosts import Fleet
-from hearth.inventory.model import LETS_ENCRYPT, Household, Relay, SupportPi
+from hearth.inventory.model import LETS_ENCRYPT, Household, Relay, Store, SupportPi
 
 TTL_S = 300
 """A household that moves to another relay, or to an access of its own, is found there five minutes later."""
@@ -32,9 +32,10 @@ class Record:
 
 
 def records(fleet: Fleet) -> tuple[Record, ...]:
-    """The records that the fleet needs: relays and Pis, then households, in the inventory's order."""
+    """The records that the fleet needs: relays, Pis and stores, then households, in the inventory's order."""
     relays = {relay.name: relay for relay in fleet.relays}
-    hosts: tuple[Relay | SupportPi, ...] = (*fleet.relays, *fleet.pis)
+    stores = (store for store in fleet.stores if not store.on_relay)
+    hosts: tuple[Relay | SupportPi | Store, ...] = (*fleet.relays, *fleet.pis, *stores)
     return (
         *(
             Record(fleet.zone, host.address, "A", None, f"the public address of {host.name}")
@@ -44,6 +45,7 @@ def records(fleet: Fleet) -> tuple[Record, ...]:
         *(
             record
             for household in fleet.households
+            if household.has_name
             for record in _of_household(household, relays.get(household.relay or ""), _zone(household, fleet.zone))
         ),
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hearth.fleet.desired import all_hosts
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
 from hearth.inventory.hosts import Fleet, Host
@@ -46,7 +47,7 @@ def collect(
 
 def _chosen(fleet: Fleet, wanted: Sequence[str]) -> list[Host]:
     """The hosts that the names stand for, each once; all that have a road when no name is given."""
-    known: dict[str, Host] = {host.name: host for host in (*fleet.relay_hosts(), *fleet.pi_hosts(), *fleet.boxes())}
+    known = all_hosts(fleet)
     by_name = known | {box.household.id: box for box in fleet.boxes() if box.household.id not in known}
     unknown = [name for name in wanted if name not in by_name]
     for name in unknown:

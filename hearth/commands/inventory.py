@@ -121,6 +121,7 @@ def _summary(fleet: Fleet) -> str:
         (
             _counted(len(fleet.households), "household"),
             _counted(len(fleet.relays), "relay"),
+            *((_counted(len(fleet.stores), "store"),) if fleet.stores else ()),
             _counted(len(fleet.pis), "support Pi"),
             _counted(len(fleet.operators), "operator"),
             _counted(len(fleet.helpers), "helper"),

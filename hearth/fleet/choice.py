@@ -1,4 +1,4 @@
-"""Which hosts a run is about, and in what order: canary first, relays and Pis before the boxes that need them."""
+"""Which hosts a run is about, and in what order: canary first, the servers before the boxes that need them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hearth.fleet.records import Record
 from hearth.inventory.faults import suggestion
 from hearth.inventory.hosts import Fleet
 
-GROUPS = {"boxes": "box", "relays": "relay", "pis": "pi"}
+GROUPS = {"boxes": "box", "relays": "relay", "stores": "store", "pis": "pi"}
 
 
 class ChoiceError(RunError):
@@ -80,8 +80,8 @@ def left_to_do(record: Record, fleet: Fleet, desired: Mapping[str, str], reached
 def ordered_waves(fleet: Fleet, hosts: Collection[str], ends: Iterable[Limit]) -> tuple[tuple[str, ...], ...]:
     """Cut the hosts of a run into waves.
 
-    A relay alone first (the canary's, when it is among them), then the other relays and Pis, then the boxes: the
-    canary alone, then as ``ends`` say.
+    A relay alone first (the canary's, when it is among them), then the other relays, stores and Pis, then the boxes:
+    the canary alone, then as ``ends`` say.
     """
     every = all_hosts(fleet)
     boxes = [name for name in every if name in hosts and kind_of(every[name]) == "box"]
@@ -90,8 +90,7 @@ def ordered_waves(fleet: Fleet, hosts: Collection[str], ends: Iterable[Limit]) -
     relays = [name for name in every if name in hosts and kind_of(every[name]) == "relay"]
     first = next((each.relay for each in fleet.households if each.box == canary), None)
     relays.sort(key=lambda name: name != first)
-    pis = [name for name in every if name in hosts and kind_of(every[name]) == "pi"]
-    others = (*relays[1:], *pis)
+    others = (*relays[1:], *(name for name in every if name in hosts and kind_of(every[name]) in ("store", "pi")))
     servers = (tuple(relays[:1]), others) if relays else (others[:1], others[1:])
     return tuple(wave for wave in (*servers, *waves(boxes, ends)) if wave)
 

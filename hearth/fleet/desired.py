@@ -16,24 +16,33 @@ from datetime import time
 from pathlib import Path
 from typing import Any
 
-from hearth.inventory.hosts import Authority, Fleet, Host, PiHost, RelayHost
+from hearth.inventory.hosts import Authority, Fleet, Host, PiHost, RelayHost, StoreHost
 from hearth.inventory.model import Household
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DEPLOYS = {"relay": "deploys/relay.py", "pi": "deploys/pi.py", "box": "deploys/box.py"}
+DEPLOYS = {
+    "relay": "deploys/relay.py",
+    "store": "deploys/store.py",
+    "pi": "deploys/pi.py",
+    "box": "deploys/box.py",
+}
 # Of a household, what its relay and its support Pi are rendered from; a test compares it with the roles' code.
-AT_THE_RELAY = ("id", "slot", "domain", "relay", "public_port", "access", "tunnel_key")
+AT_THE_STORE = ("id", "backup", "store_login", "restore_from", "restored", "replaced_by")
+AT_THE_RELAY = ("id", "slot", "domain", "relay", "public_port", "access", "tunnel_key", "has_name", *AT_THE_STORE[1:])
 AT_THE_PI = ("id", "screens", "pi")
+AT_SERVERS: dict[type[Host], tuple[str, ...]] = {RelayHost: AT_THE_RELAY, StoreHost: AT_THE_STORE, PiHost: AT_THE_PI}
 
 
 def kind_of(host: Host) -> str:
     """Which of ``DEPLOYS`` a host has."""
-    return "relay" if isinstance(host, RelayHost) else "pi" if isinstance(host, PiHost) else "box"
+    kinds = {RelayHost: "relay", StoreHost: "store", PiHost: "pi"}
+    return kinds.get(type(host), "box")
 
 
 def all_hosts(fleet: Fleet) -> dict[str, Host]:
-    """Every host of a fleet by its name: relays, Pis, boxes."""
-    return {host.name: host for host in (*fleet.relay_hosts(), *fleet.pi_hosts(), *fleet.boxes())}
+    """Every host of a fleet by its name: relays, stores, Pis, boxes."""
+    hosts = (*fleet.relay_hosts(), *fleet.store_hosts(), *fleet.pi_hosts(), *fleet.boxes())
+    return {host.name: host for host in hosts}
 
 
 def desired_states(fleet: Fleet, checkout: Path = CHECKOUT) -> dict[str, str]:
@@ -89,8 +98,8 @@ def _plain(value: Any, host: Host) -> Any:
     """The value as JSON has it, with files by their content."""
     if isinstance(value, Authority):
         return {"tls_ca": _plain(value.tls_ca, host), "ssh_user_ca": value.ssh_user_ca}
-    if isinstance(value, Household) and isinstance(host, RelayHost | PiHost):
-        used = AT_THE_RELAY if isinstance(host, RelayHost) else AT_THE_PI
+    used = AT_SERVERS.get(type(host))
+    if isinstance(value, Household) and used is not None:
         return {name: _plain(getattr(value, name), host) for name in used}
     if is_dataclass(value):
         return {each.name: _plain(getattr(value, each.name), host) for each in fields(value)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.fleet.events import Check
-from hearth.inventory.hosts import Authority, Box, Fleet, Host, PiHost, RelayHost, Road
+from hearth.inventory.hosts import Authority, Box, Fleet, Host, PiHost, RelayHost, Road, StoreHost
 from hearth.inventory.model import Certificates
 
 HTTPS = 443
@@ -56,6 +56,8 @@ def outside(host: Host, relay_roads: Mapping[str, tuple[Road, ...]]) -> Outside 
         # A server whose tunnel keys are not collected may not have converged its tunnel server before.
         port = (lasting[0].address, server.tunnel_port) if server.tunnel_host_keys else None
         return Outside(host.name, sshd=lasting[0], tunnel_server=port)
+    if isinstance(host, StoreHost) and lasting:
+        return Outside(host.name, sshd=lasting[0])
     if not isinstance(host, Box) or not lasting:
         return None
     known = host.relay is None or (host.household.tunnel_key is not None and bool(host.relay.tunnel_host_keys))
@@ -66,7 +68,7 @@ def outside(host: Host, relay_roads: Mapping[str, tuple[Road, ...]]) -> Outside 
 def _web(box: Box, relay_roads: Mapping[str, tuple[Road, ...]]) -> Web | None:
     household = box.household
     root = _root(box.certificates, box.authority)
-    if box.certificates.issuer == "operator" and root is None:
+    if not household.has_name or (box.certificates.issuer == "operator" and root is None):
         return None
     if household.access != "relay" or box.relay is None:
         return Web(household.domain, household.domain, root)

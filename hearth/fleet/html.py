@@ -135,6 +135,7 @@ def _answer(answer: Answer | None) -> dict[str, Any]:
         "free": round(answer.disk_free * 100) if answer.disk_free is not None else None,
         "tunnel": _seconds(answer.tunnel_since),
         "backup": _seconds(answer.backup_at),
+        "proven": _seconds(answer.proven_at),
         "version": answer.cloud_version,
         "debian": answer.debian_version,
     }

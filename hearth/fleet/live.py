@@ -130,6 +130,7 @@ def parse(text: str, at: datetime) -> Answer:
         disk_free=disk_free,
         tunnel_since=_moment(facts.get("tunnel_since")),
         backup_at=_moment(facts.get("backup_at")),
+        proven_at=_moment(facts.get("proven_at")),
         cloud_version=_word(facts.get("cloud_version")),
         debian_version=_word(facts.get("debian_version")),
     )

@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from hearth.fleet import gate, probes, slices
-from hearth.fleet.choice import needs
+from hearth.fleet.choice import GROUPS, needs
 from hearth.fleet.desired import DEPLOYS, all_hosts, kind_of
 from hearth.fleet.events import (
     Event,
@@ -118,7 +118,8 @@ def slice_size(hosts: int, at_once: int) -> int:
 def groups_of(hosts: Iterable[Host], kind: str) -> Groups:
     """pyinfra's groups of some hosts of one kind, for a slice."""
     members = [(f"@hearth/{host.name}", {kind: host, "roads": host.roads}) for host in hosts]
-    return {{"box": "boxes", "relay": "relays", "pi": "pis"}[kind]: members, "all": members}
+    group = next(group for group, each in GROUPS.items() if each == kind)
+    return {group: members, "all": members}
 
 
 class Run:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from statistics import median
-from typing import Literal
+from typing import Literal, cast
 
+from hearth.fleet.desired import kind_of
 from hearth.fleet.events import HostEnd, RunKind
 from hearth.fleet.records import Record
-from hearth.inventory.hosts import Box, Fleet, Host, RelayHost
+from hearth.inventory.hosts import Box, Fleet, Host
 
-Kind = Literal["box", "relay", "pi"]
+Kind = Literal["box", "relay", "store", "pi"]
 Word = Literal["good", "warning", "bad"]
 State = Literal["failed", "unreported", "warning", "waiting", "never", "good"]
 STATES: tuple[State, ...] = ("failed", "unreported", "warning", "waiting", "never", "good")
@@ -58,6 +59,7 @@ class Answer:
     disk_free: float | None = None
     tunnel_since: datetime | None = None
     backup_at: datetime | None = None
+    proven_at: datetime | None = None
     cloud_version: str | None = None
     debian_version: str | None = None
 
@@ -211,7 +213,7 @@ def _row(host: Host, visits: Sequence[Visit], answer: Answer | None, at: datetim
     port = f":{box.public_port}" if box and box.public_port not in (None, 443) else ""
     return Row(
         host=host.name,
-        kind="box" if box else "relay" if isinstance(host, RelayHost) else "pi",
+        kind=cast(Kind, kind_of(host)),
         state=state,
         why=why,
         household=box.id if box else None,

@@ -11,7 +11,7 @@ from hearth.fleet.status import STATES, Row, Run, Status
 
 SILENT = "-"
 _HEADS = ("HOST", "STATE", "CONVERGED", "TOOK", "DRIFT")
-_LIVE_HEADS = ("CERT", "UPDATES", "DISK", "TUNNEL", "BACKUP", "VERSION")
+_LIVE_HEADS = ("CERT", "UPDATES", "DISK", "TUNNEL", "BACKUP", "PROVEN", "VERSION")
 LONGEST_WHY = 100
 
 
@@ -81,6 +81,7 @@ def _live_cells(row: Row, at: datetime) -> Iterable[str]:
         SILENT if told.disk_free is None else f"{told.disk_free:.0%}",
         age(told.tunnel_since, at),
         age(told.backup_at, at),
+        age(told.proven_at, at),
         told.cloud_version or SILENT,
     )
 

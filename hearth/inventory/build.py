@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 from typing import Any, Literal, cast
 
 from hearth.inventory.collected import Collected, collected_of
 from hearth.inventory.defaults import (
     SOCKS_PORT,
     SSH_PORT,
+    STORE_GRACE_DAYS,
+    STORE_QUOTA,
     TUNNEL_PORT,
+    backup_store,
     issuer_of,
     lies_in,
     setting,
     stated,
     zone_of,
 )
-from hearth.inventory.documents import Document, Documents
+from hearth.inventory.documents import Document, Documents, first
 from hearth.inventory.hosts import Authority, Fleet
 from hearth.inventory.model import (
     AccessKind,
@@ -36,6 +42,7 @@ from hearth.inventory.model import (
     Retired,
     RouterPage,
     Screen,
+    Store,
     SupportPi,
     Updates,
 )
@@ -53,7 +60,10 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
     relays = tuple(Relay(**_tunnel_server(each, ssh_port, told)) for each in data.get("relays", ()))
     pis = tuple(_pi(each, ssh_port, told) for each in data.get("pis", ()))
     releases = tuple(_release(each) for each in data["releases"])
-    households = tuple(_household(documents.fleet, each, releases, pis, told) for each in documents.households)
+    stores = tuple(_store(each, ssh_port, relays, told) for each in data.get("stores", ()))
+    households = _with_successors(
+        tuple(_household(documents.fleet, each, releases, pis, stores, told) for each in documents.households)
+    )
     return Fleet(
         name=data["name"],
         zone=data["zone"],
@@ -63,13 +73,20 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
         helpers=tuple(_helper(each) for each in data.get("helpers", ())),
         relays=relays,
         pis=pis,
+        stores=stores,
         certificates=_certificates(data.get("certificates", {}), documents.folder),
         releases=releases,
         households=households,
         authority=authority,
         canary=data.get("canary"),
-        retired=tuple(Retired(each["slot"], date.fromisoformat(each["since"])) for each in data.get("retired", ())),
-        roads=roads(documents.local, operators[0].name, (*relays, *pis), households, told),
+        retired=tuple(_retired(each) for each in data.get("retired", ())),
+        roads=roads(
+            documents.local,
+            operators[0].name,
+            (*relays, *pis, *(store for store in stores if not store.on_relay)),
+            households,
+            told,
+        ),
     )
 
 
@@ -92,6 +109,38 @@ def _pi(data: dict[str, Any], ssh_port: int, told: dict[str, Collected]) -> Supp
     )
 
 
+def _store(data: dict[str, Any], ssh_port: int, relays: tuple[Relay, ...], told: dict[str, Collected]) -> Store:
+    relay = next((relay for relay in relays if relay.name == data["name"]), None)
+    der = told.get(data["name"], Collected()).store_certificate
+    return Store(
+        name=data["name"],
+        address="127.0.0.1" if relay else data["address"],
+        ssh_port=relay.ssh_port if relay else data.get("ssh_port", ssh_port),
+        on_relay=relay is not None,
+        quota_bytes=parse_size(data.get("quota", STORE_QUOTA)),
+        grace_days=data.get("grace_days", STORE_GRACE_DAYS),
+        certificate=DER_cert_to_PEM_cert(base64.b64decode(der)) if der else None,
+    )
+
+
+def _with_successors(households: tuple[Household, ...]) -> tuple[Household, ...]:
+    """The households, each with who was restored from it, and whether its domain leads to it."""
+    domains = {each.id: each.domain for each in households}
+    successors = {each.restored.source: each.id for each in households if each.restored}
+
+    def resolved(household: Household) -> Household:
+        replaced_by = successors.get(household.id)
+        other = household.restore_from if household.awaits_restore else replaced_by
+        has_name = other is None or domains.get(other) != household.domain
+        return replace(household, replaced_by=replaced_by, has_name=has_name)
+
+    return tuple(resolved(household) for household in households)
+
+
+def _retired(data: dict[str, Any]) -> Retired:
+    return Retired(data["slot"], date.fromisoformat(data["since"]), data.get("id"))
+
+
 def _helper(data: dict[str, Any]) -> Helper:
     return Helper(data["name"], tuple(_person_key(each) for each in data["keys"]), tuple(data.get("socks", ())))
 
@@ -111,6 +160,7 @@ def _household(
     document: Document,
     releases: tuple[Release, ...],
     pis: tuple[SupportPi, ...],
+    stores: tuple[Store, ...],
     told: dict[str, Collected],
 ) -> Household:
     data = document.data
@@ -119,6 +169,7 @@ def _household(
     support = data.get("support", {})
     access = cast(AccessKind, data.get("access", "relay"))
     box = told.get(f"box-{data['id']}", Collected())
+    restore_from = data.get("restore", {}).get("from")
     return Household(
         id=data["id"],
         slot=data["slot"],
@@ -134,11 +185,7 @@ def _household(
             reboot=setting(fleet, document, "updates.reboot", bool),
             release=cast(Literal["window", "now"], setting(fleet, document, "updates.release", str)),
         ),
-        backup=Backup(
-            enabled=setting(fleet, document, "backup.enabled", bool),
-            window=parse_window(setting(fleet, document, "backup.window", str)),
-            max_age_days=setting(fleet, document, "backup.max_age_days", int),
-        ),
+        backup=_backup(fleet, document, relay.get("name"), stores),
         screens=tuple(
             Screen(each["name"], each["port"], _person_key(each["key"]), tuple(each.get("helpers", ())))
             for each in support.get("screens", ())
@@ -149,6 +196,28 @@ def _household(
         issuer=cast(Issuer, issuer_of(fleet, document)[0]),
         dynamic_dns=_dynamic_dns(fleet, document, access),
         dns_key=box.dns_key,
+        store_login=box.store_login,
+        paper_key=box.paper_key,
+        restore_from=restore_from,
+        # What another household's file named before is another restore.
+        restored=box.restored if box.restored and box.restored.source == restore_from else None,
+    )
+
+
+def _backup(fleet: Document, household: Document, relay: str | None, stores: tuple[Store, ...]) -> Backup:
+    enabled = setting(fleet, household, "backup.enabled", bool)
+    name = backup_store(fleet, household, relay)
+    quota = stated(fleet, household, "backup.quota", str)
+    store_quota = next((store.quota_bytes for store in stores if store.name == name), parse_size(STORE_QUOTA))
+    repository = first(household, "backup.repository", str)
+    return Backup(
+        enabled=enabled,
+        window=parse_window(setting(fleet, household, "backup.window", str)),
+        max_age_days=setting(fleet, household, "backup.max_age_days", int),
+        store=name,
+        repository=repository.value if repository and enabled else None,
+        upload_limit_kib_s=parse_size(setting(fleet, household, "backup.upload_limit", str)) // 1024,
+        quota_bytes=parse_size(quota.value) if quota else store_quota,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from hearth.inventory.documents import Document, Found, first
+from hearth.inventory.documents import Document, Found, find, first
+from hearth.inventory.marks import MarkedDict
 
 T = TypeVar("T")
 
@@ -20,10 +21,13 @@ BUILT_IN: dict[str, str | int | bool] = {
     "backup.enabled": True,
     "backup.window": "01:00-03:00",
     "backup.max_age_days": 3,
+    "backup.upload_limit": "1M",
 }
 SSH_PORT = 22
 TUNNEL_PORT = 9212
 SOCKS_PORT = 22999
+STORE_QUOTA = "500G"
+STORE_GRACE_DAYS = 90
 
 
 def stated(fleet: Document, household: Document, path: str, kind: type[T]) -> Found[T] | None:
@@ -45,6 +49,41 @@ def issuer_of(fleet: Document, household: Document) -> tuple[str, Found[str] | N
     path = "certificates.issuer"
     found = first(household, path, str) or first(fleet, path, str)
     return (found.value, found) if found else ("operator", None)
+
+
+def stores_of(fleet: Document) -> dict[str, Found[MarkedDict]]:
+    """The stores of fleet.yaml by their names, in its order."""
+    return {
+        name: found for found in find(fleet, "stores.*", MarkedDict) if isinstance(name := found.value.get("name"), str)
+    }
+
+
+def relay_names(fleet: Document) -> frozenset[str]:
+    """The names of fleet.yaml's relays."""
+    return frozenset(found.value for found in find(fleet, "relays.*.name", str))
+
+
+def own_store_hosts(fleet: Document) -> tuple[Found[MarkedDict], ...]:
+    """The stores of fleet.yaml that are hosts of their own, and lie on no relay."""
+    relays = relay_names(fleet)
+    return tuple(found for name, found in stores_of(fleet).items() if name not in relays)
+
+
+def backup_store(fleet: Document, household: Document, relay: str | None) -> str | None:
+    """The store that holds for a household whose tunnel ends at ``relay``, or None.
+
+    What it or the fleet's defaults name; else the store on its relay; else the first that is a host of its own; else
+    the fleet's first, which its tunnel does not reach, as the rules tell.
+    """
+    enabled = stated(fleet, household, "backup.enabled", bool)
+    if (enabled and not enabled.value) or first(household, "backup.repository", str):
+        return None
+    found = stated(fleet, household, "backup.store", str)
+    if found:
+        return found.value
+    stores, relays = stores_of(fleet), relay_names(fleet)
+    own = [name for name in stores if name not in relays]
+    return relay if relay in stores else next(iter((*own, *stores)), None)
 
 
 def zone_of(fleet: Document, dynamic_dns: dict[str, object]) -> str:

@@ -15,14 +15,16 @@ SLICE = ".slice"
 def groups(folder: Path) -> Groups:
     """Given an inventory's folder, return pyinfra's groups; raise InventoryError when it has faults.
 
-    ``boxes``, ``relays``, ``pis`` and one ``household_ID`` each. A box has its slice as ``host.data.box``, a relay as
-    ``host.data.relay``, a Pi as ``host.data.pi``; every host has ``host.data.roads`` for the connector.
+    ``boxes``, ``relays``, ``stores`` (those with a host of their own), ``pis`` and one ``household_ID`` each. A box has
+    its slice as ``host.data.box``, a relay, store or Pi as ``host.data.relay``, ``.store`` or ``.pi``; every host has
+    ``host.data.roads`` for the connector.
     """
     fleet = load_or_raise(folder)
     boxes = [_host(box, "box") for box in fleet.boxes()]
     named = {
         "boxes": boxes,
         "relays": [_host(relay, "relay") for relay in fleet.relay_hosts()],
+        "stores": [_host(store, "store") for store in fleet.store_hosts()],
         "pis": [_host(pi, "pi") for pi in fleet.pi_hosts()],
     }
     # pyinfra would collect "all" from the groups by itself, in time that grows with the square of their number.

@@ -1,6 +1,7 @@
 """The fleet and the hosts that it consists of: each host's slice of it, and the roads that lead there.
 
-``hearth.inventory.load`` makes the fleet; a role takes the slice of one host (``Box``, ``RelayHost``, ``PiHost``).
+``hearth.inventory.load`` makes the fleet; a role takes the slice of one host (``Box``, ``RelayHost``, ``StoreHost``,
+``PiHost``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hearth.inventory.model import (
     Relay,
     Release,
     Retired,
+    Store,
     SupportPi,
 )
 
@@ -85,14 +87,36 @@ class Box(Host):
     household: Household
     certificates: Certificates
     relay: Relay | None = None
+    store: Store | None = None
+
+
+@dataclass(frozen=True)
+class StoreHost(Host):
+    """The slice that a store with a host of its own is converged from (``host.data.store``).
+
+    ``households``: those whose backups it keeps; ``relays``: where their tunnels end, who alone come to it.
+    """
+
+    store: Store
+    households: tuple[Household, ...]
+    relays: tuple[Relay, ...]
 
 
 @dataclass(frozen=True)
 class RelayHost(Host):
-    """The slice that a relay is converged from (``host.data.relay``): itself and its households."""
+    """The slice that a relay is converged from (``host.data.relay``): itself and its households.
+
+    ``stores``: those to which its households' tunnels may lead.
+    """
 
     relay: Relay
     households: tuple[Household, ...]
+    stores: tuple[Store, ...] = ()
+
+    @property
+    def store(self) -> Store | None:
+        """The store that lies on this relay; its households are among the relay's."""
+        return next((store for store in self.stores if store.on_relay), None)
 
 
 @dataclass(frozen=True)
@@ -106,7 +130,7 @@ class PiHost(Host):
 
 @dataclass(frozen=True)
 class Fleet:
-    """The whole fleet. Hosts are derived: ``boxes()``, ``relay_hosts()`` and ``pi_hosts()``.
+    """The whole fleet. Hosts are derived: ``boxes()``, ``relay_hosts()``, ``store_hosts()`` and ``pi_hosts()``.
 
     ``canary``: the id of the household whose box goes first in a run over the fleet; None: the first of them.
     """
@@ -126,10 +150,12 @@ class Fleet:
     roads: dict[str, tuple[Road, ...]] = field(default_factory=dict)
     canary: str | None = None
     retired: tuple[Retired, ...] = ()
+    stores: tuple[Store, ...] = ()
 
     def boxes(self) -> tuple[Box, ...]:
         """The slice of each household's box, in the order of the households."""
         relays = {relay.name: relay for relay in self.relays}
+        stores = {store.name: store for store in self.stores}
         return tuple(
             Box(
                 name=household.box,
@@ -141,6 +167,7 @@ class Fleet:
                 household=household,
                 certificates=replace(self.certificates, issuer=household.issuer),
                 relay=relays[household.relay] if household.relay else None,
+                store=stores[household.backup.store] if household.backup.store else None,
             )
             for household in self.households
         )
@@ -157,8 +184,29 @@ class Fleet:
                 authority=self.authority,
                 relay=relay,
                 households=tuple(household for household in self.households if household.relay == relay.name),
+                stores=tuple(store for store in self.stores if store.name == relay.name or not store.on_relay),
             )
             for relay in self.relays
+        )
+
+    def store_hosts(self) -> tuple[StoreHost, ...]:
+        """The slice of each store that is a host of its own, in the order of fleet.yaml."""
+        return tuple(
+            StoreHost(
+                name=store.name,
+                roads=self.roads.get(store.name, ()),
+                operators=self.operators,
+                ssh_port=store.ssh_port,
+                time_zone=self.time_zone,
+                authority=self.authority,
+                store=store,
+                households=(
+                    mine := tuple(household for household in self.households if household.backup.store == store.name)
+                ),
+                relays=tuple(relay for relay in self.relays if any(each.relay == relay.name for each in mine)),
+            )
+            for store in self.stores
+            if not store.on_relay
         )
 
     def pi_hosts(self) -> tuple[PiHost, ...]:

@@ -129,11 +129,33 @@ class OwnCloud:
 
 @dataclass(frozen=True)
 class Backup:
-    """The household's backup: when, and how old the last good one may become. Converged by a later release."""
+    """The household's backup: when, where to, and how old the last good one may become.
+
+    ``store``: the name of the store that keeps it; ``repository``: a restic repository elsewhere in its place (without
+    credentials). Both None: no backup is made, since it is not enabled or the fleet has no store.
+    ``upload_limit_kib_s``: what it may send in a second. ``quota_bytes``: what the store takes of it at most.
+    """
 
     enabled: bool
     window: Window
     max_age_days: int
+    store: str | None = None
+    repository: str | None = None
+    upload_limit_kib_s: int = 1024
+    quota_bytes: int = 500 << 30
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the box makes backups."""
+        return self.store is not None or self.repository is not None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a box was restored from: the household whose backup it was, and when that was done (ISO 8601, UTC)."""
+
+    source: str
+    at: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +187,12 @@ class Household:
     access ``relay``. ``pi``: the support Pi where its screens meet their helpers; None when the fleet has none.
     ``tunnel_key`` and ``dns_key``: the public halves of the keys with which the box opens its tunnel and signs its DNS
     updates (the data of a KEY record), as ``hearth collect`` found them; None before that.
+
+    ``store_login``: its login at its store (a bcrypt hash), ``paper_key``: the fingerprint of the household's paper
+    key, ``restored``: what it was restored from; collected too. ``restore_from``: the household whose backup it is to
+    be restored from. ``replaced_by``: the household that has been restored from this one's backup, and stands in its
+    place. ``has_name``: whether ``domain`` leads to this box; of two with one domain, the old one until the new one is
+    restored.
     """
 
     id: str
@@ -184,6 +212,17 @@ class Household:
     issuer: Issuer = "operator"
     dynamic_dns: DynamicDns | None = None
     dns_key: str | None = None
+    store_login: str | None = None
+    paper_key: str | None = None
+    restore_from: str | None = None
+    restored: Restored | None = None
+    replaced_by: str | None = None
+    has_name: bool = True
+
+    @property
+    def awaits_restore(self) -> bool:
+        """Whether its box is still to be restored from another household's backup."""
+        return self.restore_from is not None and self.restored is None
 
     @property
     def box(self) -> str:
@@ -249,8 +288,30 @@ class SupportPi:
 
 
 @dataclass(frozen=True)
+class Store:
+    """Where households' backups go: on the relay of the same ``name``, or on a host of its own at ``address``.
+
+    ``address``: where it is reached from the relays; its relay's own loopback when it lies there (``on_relay``).
+    ``grace_days``: how long it keeps what retention replaced. ``certificate``: what it shows (PEM), as ``hearth
+    collect`` found it; None before that, and boxes then have nobody to trust and make no backup there.
+    """
+
+    name: str
+    address: str
+    ssh_port: int
+    on_relay: bool
+    quota_bytes: int = 500 << 30
+    grace_days: int = 90
+    certificate: str | None = None
+
+
+@dataclass(frozen=True)
 class Retired:
-    """A slot that a household gave up on the day ``since``; it rests before another household may have it."""
+    """A slot that a household gave up on the day ``since``; it rests before another household may have it.
+
+    ``id``: the household's; its backup may still be restored from.
+    """
 
     slot: int
     since: date
+    id: str | None = None

@@ -9,14 +9,14 @@ from hearth.inventory.defaults import SSH_PORT
 from hearth.inventory.documents import Document, first
 from hearth.inventory.hosts import Road
 from hearth.inventory.local import expanded, path_in
-from hearth.inventory.model import Household, Relay, SupportPi
+from hearth.inventory.model import Household, Relay, Store, SupportPi
 from hearth.layout import SSH_TUNNEL_PORT
 
 
 def roads(
     local: Document | None,
     operator: str,
-    servers: Iterable[Relay | SupportPi],
+    servers: Iterable[Relay | SupportPi | Store],
     households: Iterable[Household],
     told: dict[str, Collected],
 ) -> dict[str, tuple[Road, ...]]:
@@ -24,8 +24,8 @@ def roads(
 
     A box, once it has been collected: through its relay, then through the fleet's others (a box that is to move to
     another relay has its tunnel at the old one until it is converged), or at its domain when it has no relay; then
-    straight, then the first day's. A relay or Pi: straight (without an entry in local.yaml at its own address, once
-    collected), then the first day's.
+    straight, then the first day's. A relay, Pi or store: straight (without an entry in local.yaml at its own address,
+    once collected), then the first day's.
 
     ``operator``: the fleet's first operator, for when local.yaml names none. ``told``: what was collected, by host.
     """

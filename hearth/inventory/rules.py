@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hearth.inventory.access import access_faults, certificate_faults, root_faults
+from hearth.inventory.backup import backup_faults, restore_faults, store_faults
 from hearth.inventory.defaults import pi_ports_of, ports_of, setting, stated
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted, suggestion
@@ -14,7 +15,7 @@ from hearth.inventory.retired import retired_faults
 from hearth.inventory.sizes import format_size, parse_size
 from hearth.inventory.support import support_faults
 from hearth.inventory.unique import public_ports, relay_name, unique_faults
-from hearth.inventory.values import TUNNELS_PORTS, value_faults
+from hearth.inventory.values import STORE_PORTS, TUNNELS_PORTS, value_faults
 from hearth.layout import METRICS_PORT
 
 MEMORY_MINIMUM = "256M"
@@ -28,6 +29,8 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
     yield from _public_ports(documents)
     yield from support_faults(documents)
     yield from root_faults(documents.fleet)
+    yield from store_faults(documents.fleet)
+    yield from restore_faults(documents)
     for household in documents.households:
         yield from _file_name(household)
         yield from _domain(documents.fleet, household)
@@ -38,6 +41,7 @@ def rule_faults(documents: Documents) -> Iterator[Fault]:
         yield from _admin(household)
         yield from _product(documents.fleet, household)
         yield from _screen_ports(documents.fleet, household)
+        yield from backup_faults(documents.fleet, household)
 
 
 def _file_name(household: Document) -> Iterator[Fault]:
@@ -52,7 +56,7 @@ def _domain(fleet: Document, household: Document) -> Iterator[Fault]:
     domain, zone = first(household, "domain", str), first(fleet, "zone", str)
     if not domain:
         return
-    for path in ("relays.*.address", "pis.*.address"):
+    for path in ("relays.*.address", "pis.*.address", "stores.*.address"):
         for found in find(fleet, path, str):
             if found.value.lower() == domain.value:
                 yield domain.fault(f"{quoted(domain.value)} is a host of the fleet ({found.at}); choose another domain")
@@ -154,3 +158,5 @@ def _public_ports(documents: Documents) -> Iterator[Fault]:
             yield found.fault(f"the port {found.value} is where the boxes' tunnels end; choose another one")
         elif found.value == METRICS_PORT:
             yield found.fault(f"the port {found.value} is where the relay tells its metrics; choose another one")
+        elif found.value in STORE_PORTS:
+            yield found.fault(f"the port {found.value} is a store's; choose another one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
+from hearth.inventory.defaults import own_store_hosts
 from hearth.inventory.documents import Document, Documents, Found, find, first
 from hearth.inventory.faults import Fault, quoted
 from hearth.inventory.keys import blob, key_fault
@@ -20,7 +21,9 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
     fleet, households = documents.fleet, documents.households
     yield from _slots(documents)
     yield from _once(_all(households, "id", str), "the id", "give each household one of its own")
-    yield from _once(_all(households, "domain", str), "the domain", "give each household one of its own")
+    yield from _once(_domains(documents), "the domain", "give each household one of its own")
+    yield from _once(_all(households, "backup.repository", str), "the repository", "give each household one of its own")
+    yield from _once(find(fleet, "stores.*.name", str), "the store's name", "choose another one")
     yield from _once(_all(households, "support.screens.*.port", int), "the screen port", "choose another one")
     yield from _once(public_ports(documents), "the public port", "choose another one", key=_relay_and_port)
     yield from _once(host_names(documents), "the host name", "choose another one", key=_host_name)
@@ -41,15 +44,30 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
 
 
 def host_names(documents: Documents) -> Iterator[Found[str]]:
-    """All hosts' names: relays and Pis as they stand; for a box the household's id stands for ``box-ID``."""
+    """All hosts' names: relays, Pis, stores of their own; for a box the household's id stands for ``box-ID``."""
     for path in ("relays.*.name", "pis.*.name"):
         yield from find(documents.fleet, path, str)
+    for store in own_store_hosts(documents.fleet):
+        yield Found(store.value["name"], store.document, store.value.values_at["name"])
     yield from _all(documents.households, "id", str)
 
 
 def public_ports(documents: Documents) -> Iterator[Found[int]]:
     """The public ports that households have on their relays."""
     return _all(documents.households, "relay.public_port", int)
+
+
+def _domains(documents: Documents) -> Iterator[Found[str]]:
+    """The households' domains, without those of households that are restored from one with the same domain.
+
+    Its name stays with the old box until the new one has the data.
+    """
+    domains = {found.document.name: found for found in _all(documents.households, "domain", str)}
+    for household, found in domains.items():
+        source = first(found.document, "restore.from", str)
+        other = domains.get(source.value) if source and source.value != household else None
+        if other is None or other.value != found.value:
+            yield found
 
 
 def relay_name(household: Document) -> Found[str] | None:
@@ -96,6 +114,7 @@ def _all(households: tuple[Document, ...], path: str, kind: type[T]) -> Iterator
 def _addresses(fleet: Document) -> Iterator[Found[str]]:
     yield from find(fleet, "relays.*.address", str)
     yield from find(fleet, "pis.*.address", str)
+    yield from find(fleet, "stores.*.address", str)
 
 
 def _good_keys(documents: Documents) -> Iterator[Found[str]]:

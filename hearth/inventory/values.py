@@ -13,7 +13,7 @@ from hearth.inventory.keys import key_fault
 from hearth.inventory.marks import MarkedDict
 from hearth.inventory.times import parse_window, time_zone_fault
 from hearth.inventory.unique import KEY_PATHS, SCREEN_KEY_PATHS
-from hearth.layout import HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT
+from hearth.layout import HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT, STORE_PORT, STORE_PRUNE_PORT
 
 # PHP of ownCloud 11: at least 8.3, below 8.6 (its own lib/base.php and composer.json).
 OWNCLOUD_PHP = ((8, 3), (8, 6))
@@ -26,10 +26,12 @@ SYSTEM_ACCOUNTS = frozenset(
         *("tunnel", "screen", "viewer", "socks", "hearth", "restic", "rest-server"),
     )
 )
-GROUP_NAMES = frozenset({"all", "boxes", "relays", "pis", "inventory"})
+GROUP_NAMES = frozenset({"all", "boxes", "relays", "pis", "stores", "inventory"})
 WEB_PORTS = frozenset({80, 443})
 # What listens on such a port for the whole world would take it from every household's loopback address.
 TUNNELS_PORTS = frozenset({HTTPS_TUNNEL_PORT, SSH_TUNNEL_PORT})
+# A store on a relay listens on its loopback alone, but what listens on all addresses takes the port there too.
+STORE_PORTS = frozenset({STORE_PORT, STORE_PRUNE_PORT})
 
 
 def value_faults(documents: Documents) -> Iterator[Fault]:
@@ -59,10 +61,12 @@ def _free_ports(found: Found[int] | None, what: str = "SSH", such_as: int = 2222
         yield found.fault(
             f"the port {found.value} is where a tunnel ends; choose another one for {what}, such as {such_as}"
         )
+    elif found and found.value in STORE_PORTS:
+        yield found.fault(f"the port {found.value} is a store's; choose another one for {what}, such as {such_as}")
 
 
 def _hosts(fleet: Document) -> Iterator[Fault]:
-    for group in ("relays", "pis"):
+    for group in ("relays", "pis", "stores"):
         for found in find(fleet, f"{group}.*.name", str):
             if found.value in GROUP_NAMES:
                 yield found.fault(f"{quoted(found.value)} names a group of hosts; choose another name for this one")
@@ -70,7 +74,7 @@ def _hosts(fleet: Document) -> Iterator[Fault]:
                 yield found.fault(f"{quoted(found.value)} looks like a household's box; choose another name")
         for found in find(fleet, f"{group}.*.address", str):
             yield from address_faults(found)
-    for path in ("ssh_port", "relays.*.ssh_port", "pis.*.ssh_port"):
+    for path in ("ssh_port", "relays.*.ssh_port", "pis.*.ssh_port", "stores.*.ssh_port"):
         for port in find(fleet, path, int):
             yield from _free_ports(port)
     for port in find(fleet, "pis.*.socks_port", int):

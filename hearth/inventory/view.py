@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hearth.inventory.hosts import Fleet
-from hearth.inventory.model import Certificates, Helper, Household, PersonKey, RouterPage, Window
+from hearth.inventory.model import Backup, Certificates, Helper, Household, PersonKey, RouterPage, Window
 from hearth.inventory.sizes import format_size
 
 if TYPE_CHECKING:
@@ -61,6 +61,16 @@ def fleet_tables(fleet: Fleet) -> Iterator[Table]:
         facts.add_row(
             f"relay {relay.name}", f"{relay.address}, SSH port {relay.ssh_port}, tunnel port {relay.tunnel_port}"
         )
+    for store in fleet.stores:
+        where = "on the relay" if store.on_relay else f"{store.address}, SSH port {store.ssh_port}"
+        certificate = _collected(store.certificate)
+        facts.add_row(
+            f"store {store.name}",
+            f"{where}, {format_size(store.quota_bytes)} a household, {store.grace_days} days of grace, "
+            f"certificate {certificate}",
+        )
+    if not fleet.stores:
+        facts.add_row("stores", "none, so there are no backups but to repositories that households name")
     for pi in fleet.pis:
         ports = f"SSH port {pi.ssh_port}, tunnel ports {pi.tunnel_port} and {pi.socks_port}"
         facts.add_row(f"Pi {pi.name}", f"{pi.address}, {ports}, router pages: {_listed(map(_page, pi.routers))}")
@@ -104,9 +114,16 @@ def household_tables(household: Household) -> Iterator[Table]:
     updates = household.updates
     reboot = "may reboot" if updates.reboot else "never reboots"
     facts.add_row("updates", f"{_hours(updates.window)}, {reboot}, new releases: {updates.release}")
-    backup = household.backup
-    told = f"{_hours(backup.window)}, at most {backup.max_age_days} days old" if backup.enabled else "none"
-    facts.add_row("backup", told)
+    facts.add_row("backup", _backup(household.backup))
+    if household.backup.store:
+        facts.add_row("store login", _collected(household.store_login))
+    if household.backup.is_made:
+        facts.add_row("paper key", household.paper_key or "not collected yet")
+    if household.restore_from:
+        when = f"done at {household.restored.at}" if household.restored else "not done yet"
+        facts.add_row("restored from", f"{household.restore_from}, {when}")
+    if household.replaced_by:
+        facts.add_row("replaced by", household.replaced_by)
     yield facts
     users = _table("Users", "name", "display name", "admin")
     for user in cloud.users:
@@ -117,6 +134,14 @@ def household_tables(household: Household) -> Iterator[Table]:
         for screen in household.screens:
             screens.add_row(screen.name, str(screen.port), _last_day(screen.key), _listed(screen.helpers))
         yield screens
+
+
+def _backup(backup: Backup) -> str:
+    if not backup.is_made:
+        return "none: the fleet has no store" if backup.enabled else "none"
+    where = backup.repository or f"the store {backup.store}, at most {format_size(backup.quota_bytes)}"
+    limit = format_size(backup.upload_limit_kib_s * 1024)
+    return f"{_hours(backup.window)}, at most {backup.max_age_days} days old, {limit} a second, to {where}"
 
 
 def _facts(title: str) -> Table:

@@ -93,7 +93,7 @@ def fixed_records(fleet: Fleet, members: Iterable[Member]) -> tuple[Record, ...]
     addresses |= {
         house.domain: relays[house.relay]
         for house in fleet.households
-        if house.access == "relay" and house.relay in relays
+        if house.access == "relay" and house.relay in relays and house.has_name
     }
     keys = [Record(house.domain, "KEY", house.dns_key) for house in fleet.households if house.dns_key]
     return (*(Record(name, "A", str(address)) for name, address in addresses.items()), *keys)

@@ -25,7 +25,7 @@ from hearth.inventory.hosts import Fleet
 from hearth.inventory.model import Household
 from hearth.lab.process import LabError
 
-Kind = Literal["relay", "pi", "box", "client"]
+Kind = Literal["relay", "store", "pi", "box", "client"]
 
 CLIENTS = ("visitor", "helper-pc", "oma-pc")
 AT_HOME_CLIENTS = ("helper-pc", "oma-pc")
@@ -212,6 +212,7 @@ def members(fleet: Fleet, numbers: Mapping[str, int]) -> tuple[Member, ...]:
 
     found = (
         *(member(relay.name, "relay", relay.ssh_port, relay.address) for relay in fleet.relays),
+        *(member(store.name, "store", store.ssh_port, store.address) for store in fleet.stores if not store.on_relay),
         *(member(pi.name, "pi", pi.ssh_port, pi.address, forwards=(pi.tunnel_port, pi.socks_port)) for pi in fleet.pis),
         *(
             replace(member(house.box, "box", house.ssh_port, forwards=_forwards(house)), upnp=house.access == "upnp")

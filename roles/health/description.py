@@ -42,10 +42,10 @@ def probe(name: str, command: str, sentence: str, unit: str) -> dict[str, str]:
     return {"name": name, "command": command, "sentence": sentence, "unit": unit}
 
 
-def of_box(box: Box, units: Iterable[str], tunnel: str | None, backup_stamp: str | None = None) -> Wanted:
+def of_box(box: Box, units: Iterable[str], tunnel: str | None, backup_folder: str | None = None) -> Wanted:
     """A household's box: ``units`` that must run, and the ``tunnel``'s (None when it has none).
 
-    ``backup_stamp``: the file whose time is that of the last good backup; None where nothing makes backups.
+    ``backup_folder``: where the backup keeps the files that tell of it; None where nothing makes backups.
     """
     household = box.household
     data: dict[str, Any] = {
@@ -73,8 +73,13 @@ def of_box(box: Box, units: Iterable[str], tunnel: str | None, backup_stamp: str
     }
     if tunnel is not None:
         data["tunnel"] = tunnel
-    if backup_stamp is not None:
-        data["backup"] = {"stamp": backup_stamp, "most_age_days": household.backup.max_age_days}
+    if backup_folder is not None:
+        data["backup"] = {
+            "stamp": f"{backup_folder}/last-good",
+            "most_age_days": household.backup.max_age_days,
+            "proven": f"{backup_folder}/last-proven",
+            "paper": f"{backup_folder}/paper.json",
+        }
     # Redis' socket is for its group alone.
     return Wanted(data, groups=("redis",))
 

@@ -56,7 +56,7 @@ LIMITS = Limits()
 
 def _through(relay: RelayHost) -> tuple[Household, ...]:
     """The households that visitors reach through the relay, not by a port of their router."""
-    return tuple(household for household in relay.households if household.access == "relay")
+    return tuple(each for each in relay.households if each.access == "relay" and each.has_name)
 
 
 def published(relay: RelayHost) -> tuple[Household, ...]:

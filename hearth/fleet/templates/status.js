@@ -106,6 +106,7 @@
     { head: "Disk free", key: "free", fill: fillDisk, live: true },
     { head: "Tunnel since", key: "tunnel", aside: true, fill: fillAge("tunnel"), live: true, down: true },
     { head: "Backup", key: "backup", fill: fillAge("backup"), live: true },
+    { head: "Proven restore", key: "proven", aside: true, fill: fillAge("proven"), live: true },
     { head: "Version", key: "version", aside: true, fill: fillVersion, live: true },
   ].filter((column) => !column.live || (data.live && data.hosts.some((host) => host[column.key] !== undefined)));
 
@@ -142,6 +143,7 @@
     fact("Last converged", host.converged && when(host.converged));
     fact("Tunnel up since", host.tunnel && when(host.tunnel));
     fact("Last good backup", host.backup && when(host.backup));
+    fact("Last proven restore", host.proven && when(host.proven));
     fact("Fullest disk", host.disk && `${host.disk}, ${host.free} % free`);
     fact("Debian", host.debian);
   };

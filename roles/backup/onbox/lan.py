@@ -35,9 +35,9 @@ def is_at_home(peer: str, routes: str) -> bool:
 
 def own_addresses() -> list[str]:
     """The box's addresses on the home's networks."""
-    found = []
+    found = set()
     for network in networks(ROUTES.read_text()):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((str(network.network_address + 1), 9))  # sends nothing
-            found.append(probe.getsockname()[0])
-    return found
+            probe.connect((str(network.network_address + (network.num_addresses > 1)), 9))  # sends nothing
+            found.add(probe.getsockname()[0])
+    return sorted(found)

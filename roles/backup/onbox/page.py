@@ -46,10 +46,9 @@ def showings(paths: Paths, since: str) -> list[str]:
 
 
 def log_showing(folder: Path, who: str) -> None:
-    """Note a showing; the journal has it too."""
+    """Note a showing."""
     with (folder / "shown").open("a") as file:
         file.write(f"{now()} {who}\n")
-    print(f"the sheet is shown: {who}")  # noqa: T201 (the unit's journal)
 
 
 class Throttle:
@@ -133,7 +132,8 @@ class Desk:
         if not key or not paper.repository or paper.confirmed:
             return self.home()
         before = showings(self.settings.paths, paper.added)
-        log_showing(self.settings.paths.page_state, f"{form['user']} from {peer}")
+        log_showing(self.settings.paths.page_state, f"to {form['user']} at {peer}")
+        print(f"the sheet is shown to {form['user']} at {peer}", flush=True)  # noqa: T201 (the unit's journal)
         self.token = secrets.token_hex(16)
         warning = (
             f"It was shown before: {before[-1]}. If that was not you, tell who looks after the box." if before else ""

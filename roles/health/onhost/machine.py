@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from .moment import Moment
 MIB = 1 << 20
 DAY_S = 86_400
 PATIENCE_DAYS = 3
+# The proof is made each month.
+UNPROVEN_DAYS = 45
 APT = Path("/var/lib/apt")
 BORN = Path("/etc/machine-id")
 REBOOT = Path("/run/reboot-required")
@@ -140,15 +143,40 @@ def check_failed(settings: Settings, moment: Moment) -> Outcome:
     return Outcome((Finding("failed units", "wanted", sentence, f"`journalctl -u {names[0]} -n 30`"),))
 
 
-def judge_backup(backup: Backup, last: float, now: float) -> Outcome:
-    """Whether the last good backup is young enough; ``last`` is 0 when there was none."""
+def check_backup(backup: Backup, now: float) -> Outcome:
+    """Whether the last good backup and the last proven restore are young enough, and the household can open them."""
+    last, proven = modified(Path(backup.stamp)), modified(Path(backup.proven))
+    findings = judge_backup(backup, last, proven, now) + judge_paper(Path(backup.paper))
+    return Outcome(findings, {"backup_at": _told(last), "proven_at": _told(proven)})
+
+
+def judge_backup(backup: Backup, last: float, proven: float, now: float) -> tuple[Finding, ...]:
+    """What is wrong with a backup; ``last`` and ``proven`` are 0 when there was none."""
     step = "`journalctl -u 'hearth-backup*' -n 30`"
     if not last:
-        return Outcome((Finding("backup", "wanted", "there is no backup yet", step),), {"backup_at": None})
-    facts, days = {"backup_at": stamp(Moment.at(last))}, (now - last) / DAY_S
-    if days <= backup.most_age_days:
-        return Outcome(facts=facts)
-    return Outcome((Finding("backup", "wanted", f"the last good backup is {days:.0f} days old", step),), facts)
+        return (Finding("backup", "wanted", "there is no backup yet", step),)
+    findings = []
+    if (days := (now - last) / DAY_S) > backup.most_age_days:
+        findings.append(Finding("backup", "wanted", f"the last good backup is {days:.0f} days old", step))
+    if proven and (days := (now - proven) / DAY_S) > UNPROVEN_DAYS:
+        findings.append(Finding("backup", "wanted", f"no restore has been proven for {days:.0f} days", step))
+    return tuple(findings)
+
+
+def judge_paper(paper: Path) -> tuple[Finding, ...]:
+    """Whether the household has its key on paper; before the box has reached its store there is none to print."""
+    try:
+        told = json.loads(paper.read_text())
+    except FileNotFoundError:
+        return ()
+    if not told["repository"] or told["confirmed"]:
+        return ()
+    step = "`hearth-key where` tells the page that the household's admin opens at home to print it"
+    return (Finding("backup", "wanted", "the household's backup key is not on paper yet", step),)
+
+
+def _told(at: float) -> str | None:
+    return stamp(Moment.at(at)) if at else None
 
 
 def modified(path: Path) -> float:

@@ -42,7 +42,7 @@ def checks(wanted: Settings, moment: Moment) -> dict[str, Callable[[], Outcome]]
     if cron is not None:
         found["cron"] = lambda: services.check_cron(cron, moment)
     if backup is not None:
-        found["backup"] = lambda: machine.judge_backup(backup, machine.modified(Path(backup.stamp)), moment.now)
+        found["backup"] = lambda: machine.check_backup(backup, moment.now)
     for name, check in EVERYWHERE.items():
         found[name] = partial(check, wanted, moment)
     return found

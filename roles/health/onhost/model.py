@@ -77,10 +77,13 @@ class Cron:
 
 @dataclass(frozen=True)
 class Backup:
-    """The file whose time is that of the last good backup, and how old that may become."""
+    """The files whose times are those of the last good backup and of the last proven restore, how old the backup may
+    become, and the file (JSON) that says whether the household has its key on ``paper``."""
 
     stamp: str
     most_age_days: int
+    proven: str
+    paper: str
 
 
 @dataclass(frozen=True)

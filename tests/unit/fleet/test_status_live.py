@@ -38,6 +38,8 @@ TOLD: dict[str, Any] = {
         "cloud_version": "11.0.0",
         "debian_version": "13.7",
         "tunnel_since": "2026-11-23T08:44:38Z",
+        "backup_at": "2026-11-23T01:10:00Z",
+        "proven_at": "2026-11-02T01:20:00Z",
         "disks": [
             {"path": "/", "size_bytes": 1000, "free_bytes": 500},
             {"path": "/srv/hearth", "size_bytes": 1000, "free_bytes": 90},
@@ -54,7 +56,9 @@ def test_an_answer_tells_the_fullest_disk_and_what_is_required_first() -> None:
     assert (answer.disk, answer.disk_free, answer.updates, answer.security_updates) == ("/srv/hearth", 0.09, 3, 1)
     assert [finding.level for finding in answer.findings] == ["required", "wanted"]
     assert answer.certificate_until == datetime(2027, 2, 21, 8, 44, 19, tzinfo=UTC)
-    assert (answer.cloud_version, answer.backup_at, answer.fault) == ("11.0.0", None, None)
+    assert (answer.cloud_version, answer.fault) == ("11.0.0", None)
+    assert answer.backup_at == datetime(2026, 11, 23, 1, 10, tzinfo=UTC)
+    assert answer.proven_at == datetime(2026, 11, 2, 1, 20, tzinfo=UTC)
 
 
 def test_what_sudo_says_before_the_answer_does_not_disturb_it() -> None:

@@ -313,7 +313,7 @@ def test_a_broken_public_half_is_a_fault(fleet_folder: Path) -> None:
 def test_groups_name_every_host_with_its_slice(fleet_folder: Path) -> None:
     made = groups(fleet_folder)
 
-    assert set(made) == {"boxes", "relays", "pis", "household_mueller", "household_schmidt", "all"}
+    assert set(made) == {"boxes", "relays", "stores", "pis", "household_mueller", "household_schmidt", "all"}
     name, data = made["household_mueller"][0]
     assert name == "@hearth/box-mueller"
     assert data["box"].household.id == "mueller"

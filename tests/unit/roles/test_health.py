@@ -55,9 +55,9 @@ def test_a_box_without_a_tunnel_is_not_asked_for_one() -> None:
 
 def test_a_box_is_asked_for_its_backups_age_once_something_makes_backups() -> None:
     assert read_back(health.of_box(BOX, UNITS, None)).backup is None
-    told = read_back(health.of_box(BOX, UNITS, None, backup_stamp="/var/lib/hearth/backup/last")).backup
+    told = read_back(health.of_box(BOX, UNITS, None, backup_folder="/var/lib/hearth/backup")).backup
     assert told is not None
-    assert (told.stamp, told.most_age_days) == ("/var/lib/hearth/backup/last", HOUSEHOLD.backup.max_age_days)
+    assert (told.stamp, told.most_age_days) == ("/var/lib/hearth/backup/last-good", HOUSEHOLD.backup.max_age_days)
 
 
 def test_a_relay_is_asked_for_its_firewall_its_tunnel_server_and_its_router_and_a_pi_for_no_router() -> None:

@@ -224,11 +224,31 @@ def test_packages_are_well_while_lists_and_upgrades_are_young() -> None:
     assert "half installed" in sentences(machine.judge_packages("the following packages", (0, 0), young, young, NOW))
 
 
-def test_a_backup_that_is_too_old_or_missing_is_told() -> None:
-    backup = Backup("/var/lib/hearth/backup", most_age_days=3)
-    assert machine.judge_backup(backup, NOW - DAY_S, NOW) == Outcome(facts={"backup_at": "2026-11-02T12:00:00Z"})
-    assert "4 days old" in sentences(machine.judge_backup(backup, NOW - 4 * DAY_S, NOW).findings)
-    assert "no backup yet" in sentences(machine.judge_backup(backup, 0, NOW).findings)
+def test_a_backup_that_is_too_old_or_missing_or_unproven_is_told() -> None:
+    backup = Backup("/last-good", 3, "/last-proven", "/paper.json")
+    young, old = NOW - DAY_S, NOW - 4 * DAY_S
+    assert machine.judge_backup(backup, young, young, NOW) == ()
+    assert machine.judge_backup(backup, young, 0, NOW) == ()
+    assert "4 days old" in sentences(machine.judge_backup(backup, old, young, NOW))
+    assert "no backup yet" in sentences(machine.judge_backup(backup, 0, 0, NOW))
+    assert "proven for 50 days" in sentences(machine.judge_backup(backup, young, NOW - 50 * DAY_S, NOW))
+
+
+def test_a_key_that_is_not_on_paper_is_told_until_it_is(tmp_path: Path) -> None:
+    paper = tmp_path / "paper.json"
+    assert machine.judge_paper(paper) == (), "there is no key before the box has reached its store"
+    paper.write_text('{"repository": "ab", "added": "2026-11-23T08:00:00Z", "confirmed": ""}')
+    assert "not on paper yet" in sentences(machine.judge_paper(paper))
+    paper.write_text('{"repository": "ab", "added": "2026-11-23T08:00:00Z", "confirmed": "2026-11-24T08:00:00Z"}')
+    assert machine.judge_paper(paper) == ()
+
+
+def test_the_check_of_the_backup_tells_when_it_was_made_and_proven(tmp_path: Path) -> None:
+    (tmp_path / "last-good").write_text("{}")
+    os.utime(tmp_path / "last-good", (NOW - DAY_S, NOW - DAY_S))
+    backup = Backup(f"{tmp_path}/last-good", 3, f"{tmp_path}/last-proven", f"{tmp_path}/paper.json")
+    facts = {"backup_at": "2026-11-02T12:00:00Z", "proven_at": None}
+    assert machine.check_backup(backup, NOW) == Outcome(facts=facts)
 
 
 def test_a_unit_with_a_check_of_its_own_is_told_once() -> None:
@@ -292,7 +312,7 @@ def test_a_host_that_cannot_be_judged_says_so_and_has_no_verdict(
 
 
 def test_a_description_becomes_settings() -> None:
-    told = settings(MINIMAL + '[backup]\nstamp = "/x"\nmost_age_days = 3\n')
-    assert (told.host, told.web, told.backup) == ("box-mueller", None, Backup("/x", 3))
+    told = settings(MINIMAL + '[backup]\nstamp = "/x"\nmost_age_days = 3\nproven = "/y"\npaper = "/z"\n')
+    assert (told.host, told.web, told.backup) == ("box-mueller", None, Backup("/x", 3, "/y", "/z"))
     with pytest.raises((TypeError, KeyError)):
         settings(MINIMAL + 'unheard_of = "x"\n')
