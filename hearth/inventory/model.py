@@ -225,6 +225,11 @@ class Household:
         return self.restore_from is not None and self.restored is None
 
     @property
+    def is_current(self) -> bool:
+        """Whether its people are helped and served here: not before its restore, nor once another box has its place."""
+        return not self.awaits_restore and self.replaced_by is None
+
+    @property
     def box(self) -> str:
         """The name of the household's box in pyinfra's inventory."""
         return f"box-{self.id}"

@@ -117,7 +117,7 @@ def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
 
 
 def household_account(households: Iterable[Household]) -> Account:
-    """The relay's one account for all households' tunnels; who has no tunnel key yet has no line."""
+    """The relay's one account for all households' tunnels; who has no tunnel key yet, or was replaced, has no line."""
     return Account(
         name=layout.TUNNEL_USER,
         kind="tunnel",
@@ -133,7 +133,7 @@ def household_account(households: Iterable[Household]) -> Account:
                 ),
             )
             for household in households
-            if household.tunnel_key is not None
+            if household.tunnel_key is not None and household.replaced_by is None
         ),
     )
 
