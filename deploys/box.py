@@ -5,6 +5,7 @@ from pyinfra import host
 from hearth import beginning, layout, services
 from roles import (
     apache,
+    backup,
     base,
     certs,
     database,
@@ -35,6 +36,7 @@ if box is not None and beginning.begun(
         *certs.PACKAGES,
         *database.PACKAGES,
         *owncloud.PACKAGES,
+        *backup.packages(box.household),
         *health.PACKAGES,
     ),
     room_bytes=cloud.room,
@@ -57,6 +59,7 @@ if box is not None and beginning.begun(
     certs.issuance(box)
     database.database(box)
     owncloud.owncloud(box)
+    backup.backup(box)
     units = (
         "ssh.service",
         *tunnel.services(box),
@@ -72,9 +75,11 @@ if box is not None and beginning.begun(
         "apt-daily.timer",
         "apt-daily-upgrade.timer",
         "hearth-cloud-cron.timer",
+        *backup.services(box.household),
         health.TIMER,
     )
-    health.health(health.of_box(box, units, tunnel.UNIT if tunnel.has_tunnel(box) else None))
+    told = layout.BACKUP_FOLDER if box.household.backup.is_made else None
+    health.health(health.of_box(box, units, tunnel.UNIT if tunnel.has_tunnel(box) else None, told))
     services.running(name="See that every service runs", names=units)
     # Last: what a router or a DNS server refuses keeps nothing else from the box.
     router_port.reachable(box.household)

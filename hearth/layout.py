@@ -57,6 +57,15 @@ STORE_CERTIFICATE = "/etc/hearth/store/certificate.pem"
 BACKUP_LOGIN = "/etc/hearth/backup/store-login"
 """The box's login at its store: a bcrypt hash; made on the box."""
 
+STORE_PEM = "/etc/hearth/backup/store.pem"
+"""The certificate of its store, on a box; no other is trusted there."""
+
+BACKUP_FOLDER = "/var/lib/hearth/backup"
+"""What a box keeps about its backup: ``last-good``, ``last-proven``, ``paper.json``; no secret."""
+
+KEY_PAGE_PORT = 7443
+"""A box's page about the household's backup key, on the home's own network alone."""
+
 PAPER_KEY_FINGERPRINT = "/etc/hearth/backup/paper-key.fingerprint"
 """The fingerprint (``SHA256:…``) of the household's paper key."""
 
