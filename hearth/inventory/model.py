@@ -190,9 +190,9 @@ class Household:
 
     ``store_login``: its login at its store (a bcrypt hash), ``paper_key``: the fingerprint of the household's paper
     key, ``restored``: what it was restored from; collected too. ``restore_from``: the household whose backup it is to
-    be restored from. ``replaced_by``: the household that has been restored from this one's backup, and stands in its
-    place. ``has_name``: whether ``domain`` leads to this box; of two with one domain, the old one until the new one is
-    restored.
+    be restored from, ``restore_repository``: where that one's lies when it is at no store. ``replaced_by``: the
+    household that has been restored from this one's backup, and stands in its place. ``has_name``: whether ``domain``
+    leads to this box; of two with one domain, the old one until the new one is restored.
     """
 
     id: str
@@ -215,6 +215,7 @@ class Household:
     store_login: str | None = None
     paper_key: str | None = None
     restore_from: str | None = None
+    restore_repository: str | None = None
     restored: Restored | None = None
     replaced_by: str | None = None
     has_name: bool = True

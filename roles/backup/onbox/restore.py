@@ -132,7 +132,7 @@ def agreed(
 
 def refuse_old_box(described: Description, wishes: Wishes) -> None:
     """Raise Fault while the old box serves: what its people write there would be lost."""
-    if not wishes.drill and source.answers(described.door, described.places.certificate):
+    if not wishes.drill and source.answers(described.door):
         raise Fault(
             f"the box of {described.source} is still on: it answers at {described.door.domain}; switch it off first, "
             "since what is written there from now on would be lost"

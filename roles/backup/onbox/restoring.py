@@ -35,7 +35,6 @@ class Places:
     staging: Path = Path("/srv/hearth/restore")
     state: Path = Path("/var/lib/hearth/restore")
     adopted: Path = Path("/var/lib/hearth/owncloud/adopted.json")
-    certificate: Path = Path("/etc/hearth/tls/certificate.pem")
 
     @property
     def cloud(self) -> Path:

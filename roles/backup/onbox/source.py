@@ -20,6 +20,7 @@ from .system import ENVIRONMENT, Fault, last_words
 # It cannot be written to, so nothing is locked there; and nobody else writes there.
 READ_ONLY = "--no-lock"
 TAG = "hearth"
+HERE, HTTPS_PORT = "127.0.0.1", 443
 Telling = Callable[[dict[str, Any]], None]
 
 
@@ -160,23 +161,25 @@ def as_message(line: bytes) -> dict[str, Any]:
         return {}
 
 
-def answers(door: Door, own_certificate: Path) -> bool:
+def answers(door: Door) -> bool:
     """Whether another box than this one answers visitors under the household's name.
 
     A handshake that comes to its end is an answer, whatever certificate it shows: an old box that is on is on.
     """
+    shown = certificate_shown(door)
+    return shown is not None and shown != certificate_shown(replace(door, address=HERE, port=HTTPS_PORT))
+
+
+def certificate_shown(door: Door) -> bytes | None:
+    """The certificate (DER) with which somebody answers at a door; None where nobody does."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    try:
-        own = ssl.PEM_cert_to_DER_cert(own_certificate.read_text())
-    except (OSError, ValueError):
-        own = b""
     try:
         with (
             socket.create_connection((door.address, door.port), timeout=LOOK_S) as line,
             context.wrap_socket(line, server_hostname=door.domain) as tls,
         ):
-            return tls.getpeercert(binary_form=True) != own
+            return tls.getpeercert(binary_form=True)
     except OSError:
-        return False
+        return None

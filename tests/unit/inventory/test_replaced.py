@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hearth.inventory import load, load_or_raise
 from hearth.inventory.hosts import Box, Fleet
 from hearth.zone import records
 from roles import certs, dynamic_dns, health, router_port
+from roles.backup import takeover
 from roles.router.render import maps
 from roles.tunnel_server.accounts import household_account, support_accounts
 
@@ -150,3 +152,25 @@ def test_a_plan_and_a_run_say_that_the_name_moves_and_what_to_do_then(folder: Pa
 def test_nothing_moves_before_the_restore_nor_by_a_run_that_leaves_the_relay_out(folder: Path) -> None:
     assert moves.moves(load_or_raise(folder), ["relay1"]) == ()
     assert moves.moves(restored(folder), ["box-mueller2"]) == ()
+
+
+def test_a_backup_that_is_at_no_store_is_looked_for_where_the_old_household_kept_it(folder: Path) -> None:
+    for household in KEYS:
+        file = folder / f"households/{household}.yaml"
+        file.write_text(f"{file.read_text()}backup: {{repository: s3:https://s3.home.example/backups/{household}}}\n")
+    new = boxes(load_or_raise(folder))["mueller2"]
+    told = tomllib.loads(takeover.description(new))
+    assert told == {
+        "source": "mueller",
+        "repository": "s3:https://s3.home.example/backups/mueller",
+        "door": {"address": "relay1.home.example", "port": 443, "domain": NAME},
+    }
+
+
+def test_the_box_is_told_of_the_old_one_only_until_it_is_restored(folder: Path) -> None:
+    before = boxes(load_or_raise(folder))["mueller2"]
+    after = boxes(restored(folder))["mueller2"]
+    paths = [[file.path for file in takeover.files(box, "", "")] for box in (before, after)]
+    assert takeover.DESCRIPTION in paths[0]
+    assert takeover.DESCRIPTION not in paths[1]
+    assert takeover.PROGRAM in paths[1], "it then says that there is nothing to restore"

@@ -65,7 +65,7 @@ class Said:
 
 @pytest.fixture
 def described(tmp_path: Path) -> Description:
-    places = Places(tmp_path / "staging", tmp_path / "state", tmp_path / "adopted.json", tmp_path / "certificate.pem")
+    places = Places(tmp_path / "staging", tmp_path / "state", tmp_path / "adopted.json")
     places.staging.mkdir()
     return Description("mueller", Door("127.0.0.1", 1, "mueller.home.example"), places=places)
 
@@ -353,5 +353,17 @@ def test_a_box_that_is_given_nothing_to_restore_says_who_can_change_that(tmp_pat
         restoring.parse("source = 1")
 
 
-def test_where_nobody_answers_no_old_box_is_on(tmp_path: Path) -> None:
-    assert not source.answers(Door("127.0.0.1", 1, "mueller.home.example"), tmp_path / "none.pem")
+@pytest.mark.parametrize(
+    ("at_the_name", "here", "is_on"),
+    [(None, b"new", False), (b"old", b"new", True), (b"new", b"new", False), (b"old", None, True)],
+)
+def test_an_old_box_is_on_when_somebody_else_than_this_box_answers_at_the_name(
+    monkeypatch: pytest.MonkeyPatch, at_the_name: bytes | None, here: bytes | None, is_on: bool
+) -> None:
+    door = Door("relay1.home.example", 443, "mueller.home.example")
+    monkeypatch.setattr(source, "certificate_shown", lambda each: at_the_name if each == door else here)
+    assert source.answers(door) == is_on
+
+
+def test_where_nobody_answers_there_is_no_certificate() -> None:
+    assert source.certificate_shown(Door("127.0.0.1", 1, "mueller.home.example")) is None
