@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
-	chromium chromium-driver
+	chromium chromium-driver zbar-tools
 
 .PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay clean
 

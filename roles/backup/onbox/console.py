@@ -15,7 +15,7 @@ from .page import confirmation, log_showing, showings
 from .repository import opens, the_store
 from .settings import Settings, load
 from .sheet import Sheet, for_terminal, page, sheet
-from .system import Fault, Waits, locked, text_of
+from .system import Fault, Waits, locked, text_of, write_whole
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Do what the verb says; return the exit status: 0, or 1 with one sentence on standard error."""
     given = arguments(argv)
-    os.umask(0o077)
+    os.umask(0o022)
     try:
         if os.geteuid() != 0:
             raise Fault("only root can do this")
@@ -68,7 +68,7 @@ def show(settings: Settings, html: Path | None) -> None:
     told, before = the_sheet(settings), showings(settings.paths, keys.read_paper(settings.paths).added)
     log_showing(settings.paths.state, "at the console")
     if html:
-        html.write_text(page(f"Backup key of {told.domain}", sheet(told)))
+        write_whole(html, page(f"Backup key of {told.domain}", sheet(told)))
     print(for_terminal(told))  # noqa: T201
     if before:
         print(f"It was shown before: {before[-1]}. If that was not you: hearth-key renew")  # noqa: T201

@@ -6,6 +6,7 @@ import http
 import os
 import socket
 import ssl
+import sys
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,7 +94,10 @@ class Server(ThreadingHTTPServer):
                 Handler(secure, client_address, self)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that does not like the certificate is no news."""
+        """A browser that does not like the certificate is no news; a fault of the page's own is."""
+        fault = sys.exc_info()[1]
+        if not isinstance(fault, ssl.SSLError | TimeoutError | ConnectionError):
+            print(f"a request broke: {type(fault).__name__}", file=sys.stderr)  # noqa: T201
 
     def handle_timeout(self) -> None:
         """Nobody has come for a while."""

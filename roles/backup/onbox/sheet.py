@@ -50,7 +50,7 @@ _SHEET = Template("""<h1>Backup key of $domain</h1>
 <section lang="en"><h2>What this is</h2>
 <p>Each night the box at home sends a locked copy of your files, calendars and contacts away. Only this key opens
 it for you. Nobody else has it: not who looks after the box, nor who keeps the copy.
-Lost with the box, nobody can help.</p>
+If it is lost together with the box, nobody can help.</p>
 <h2>When the box is lost</h2>
 <p>1. Tell who looks after your box. You get a new one, and it is told the old one&rsquo;s name: <b>$household</b>.</p>
 <p>2. At the new box, start <b>hearth-restore</b>, and type this key there, or scan the square. Give it to nobody, and
@@ -105,7 +105,7 @@ def sheet(told: Sheet) -> str:
 
 def qr(key: str) -> str:
     """The key as a QR code, inline SVG. Digits, capitals and hyphens make a small one that any phone reads."""
-    return str(segno.make_qr(key, error="q").svg_inline(scale=4, border=4, title="The key as a QR code"))
+    return str(segno.make_qr(key, error="q").svg_inline(border=4, omitsize=True, title="The key as a QR code"))
 
 
 def for_terminal(told: Sheet) -> str:
