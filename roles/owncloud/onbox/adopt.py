@@ -241,9 +241,12 @@ def give(path: Path, web: pwd.struct_passwd, widest: int) -> None:
 def merged_config(settings: Settings, folder: Path) -> bytes:
     """The backup's ``config.php`` with the places and the database account of this box, in maintenance mode.
 
-    PHP itself reads both, as www-data and with the texts by standard input: they hold secrets.
+    What somebody put beside it (``mail.config.php``) goes into it, as the product does with its next write; what hearth
+    put there is this box's own. PHP itself reads all of it, as www-data and by standard input: it holds secrets.
     """
-    texts = [(folder / "config/config.php").read_text(), config_text(settings.paths.tree)]
+    beside = sorted(path for path in (folder / "config").glob("*.config.php") if path.name != "hearth.config.php")
+    theirs = [path.read_text(errors="replace") for path in (folder / "config/config.php", *beside)]
+    texts = [theirs, [config_text(settings.paths.tree)]]
     program = str(settings.paths.code / "merge-config.php")
     done = run([f"/usr/bin/php{settings.pin.php}", program], stdin=json.dumps(texts).encode(), web=True)
     if done.returncode or b"'instanceid'" not in done.stdout:
