@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hearth.commands import authority, collect, converge, gitops, inventory, lab, plan, status, support, zone
+from hearth.commands import authority, collect, converge, gitops, inventory, lab, plan, restore, status, support, zone
 
 app = typer.Typer(
     name="hearth",
@@ -19,6 +19,7 @@ app.command("status")(status.status)
 app.command("plan")(plan.plan)
 app.command("converge")(converge.converge)
 app.command("gitops")(gitops.gitops)
+app.command("restore")(restore.restore)
 app.command("support")(support.support)
 app.command("zone")(zone.zone)
 app.add_typer(lab.app, name="lab")

@@ -51,6 +51,9 @@ STORE_TUNNEL_PORT = 18444
 STORE_PRUNE_TUNNEL_PORT = 18445
 """The two ports of its store on a box's loopback, at the other end of its tunnel."""
 
+STORE_REPOSITORIES = "/srv/hearth/store/repositories"
+"""Where a store keeps the households' repositories, each in a folder of its id."""
+
 STORE_CERTIFICATE = "/etc/hearth/store/certificate.pem"
 """The store's own certificate, made there."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from hearth.fleet import choice, records, removal, slices
+from hearth.fleet import choice, moves, records, removal, slices
 from hearth.fleet.desired import all_hosts, desired_states, kind_of
 from hearth.fleet.errors import RunError
 from hearth.fleet.events import Budgets, Event, RunBegin, RunEnd, RunKind, RunResume, Selection, now
@@ -288,6 +288,9 @@ def announcement(
         lines.append(f"Removed: {name} (slot {slot}) loses its route, its tunnel's key and its live sessions.")
         if slot not in resting and slot not in {each.slot for each in fleet.households}:
             lines.append(f"  Let its slot rest, in fleet.yaml:  retired: [{{slot: {slot}, since: {now():%Y-%m-%d}}}]")
+    for move in moves.moves(fleet, {host for wave in waves for host in wave}):
+        lines.append(f"Replaced: {moves.words(move)};")
+        lines.append(f"  {moves.afterwards(move, f'{now():%Y-%m-%d}')}")
     if without_deploy:
         lines.append(f"Left out, since this version has no deploy for them: {', '.join(without_deploy)}")
     count = sum(len(wave) for wave in waves)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from hearth.fleet import choice, records, removal, slices
+from hearth.fleet import choice, moves, records, removal, slices
 from hearth.fleet.conduct import RECORDS_READ, SLICES_PER_PROCESSOR
 from hearth.fleet.desired import DEPLOYS, all_hosts, kind_of
 from hearth.fleet.limits import parse_limit
@@ -51,13 +51,16 @@ def planned(fleet: Fleet, asked: Asked, tell: Callable[[HostPlan], None] = lambd
     chosen = choice.with_deploys(fleet, touched, choice.kinds_with_deploys())
     servers = [name for name in chosen.hosts if kind_of(all_hosts(fleet)[name]) != "box"]
     leaving = _leaving(fleet, change)
+    hosts = _ask(fleet, chosen.hosts, asked.parallel or SLICES_PER_PROCESSOR * (os.cpu_count() or 1), tell)
     return Plan(
         fleet=fleet.name,
         since=change.commit if change else None,
-        hosts=_ask(fleet, chosen.hosts, asked.parallel or SLICES_PER_PROCESSOR * (os.cpu_count() or 1), tell),
+        hosts=hosts,
         untouched=len(every) - len(touched),
         # Relays and Pis take access away; without any of them in the plan nobody loses it.
         removed=dict(sorted(leaving.gone.items())) if servers else {},
+        # A relay that would not change has made the move already.
+        moves=moves.moves(fleet, {each.host for each in hosts if each.outcome == "changes"}),
         warning=removal.refusal(leaving, limit, not asked.limit, servers, may_remove_all=False),
         without_deploy=chosen.without_deploy,
     )

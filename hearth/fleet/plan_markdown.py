@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from html import escape
 
+from hearth.fleet import moves
 from hearth.fleet.plan_model import ChangeKind, FileChange, Plan, Step
 from hearth.fleet.plan_words import counted, grouped, household_words, names, removed_files, summary
 
@@ -50,6 +51,7 @@ def _lists(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     removals += [f"{_code(path)} goes from {names(hosts)}" for path, hosts in removed_files(plan).items()]
     warning = [f"A converge would refuse this: {_code(plan.warning)}"] if plan.warning else []
     yield "Removals", [*warning, *removals]
+    yield "Moves", [moves.words(move) for move in plan.moves]
     for outcome, heading in (("failed", "Cannot be planned"), ("unreported", "Not reached, so nobody knows")):
         yield heading, [f"{each.host}: {_code(each.reason or '')}" for each in plan.hosts if each.outcome == outcome]
     yield "Left out, since this version has no deploy for them", list(plan.without_deploy)

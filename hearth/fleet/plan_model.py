@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hearth.fleet.moves import Move
+
 Outcome = Literal["changes", "unchanged", "failed", "unreported"]
 ChangeKind = Literal["removed", "changed", "added"]
 
@@ -58,6 +60,7 @@ class Plan:
     + hosts: those that were asked, in the fleet's order
     + untouched: how many hosts were left alone, since nothing about them changed
     + removed: households that lose access, each with its slot
+    + moves: households whose name would go to a new box
     + warning: why a converge would refuse these removals as they stand
     + without_deploy: hosts of a kind that this version has no deploy for
     """
@@ -67,6 +70,7 @@ class Plan:
     hosts: tuple[HostPlan, ...] = ()
     untouched: int = 0
     removed: Mapping[str, int] = field(default_factory=dict)
+    moves: tuple[Move, ...] = ()
     warning: str | None = None
     without_deploy: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from hearth.fleet import moves
 from hearth.fleet.plan_markdown import markdown
 from hearth.fleet.plan_model import FileChange, Plan
 from hearth.fleet.plan_words import (
@@ -37,6 +38,8 @@ class Line(NamedTuple):
 def lines(plan: Plan) -> Iterator[Line]:
     """The plan for people: removals, then hosts by what would change, then those that nobody could ask, then a sum."""
     yield from _removals(plan)
+    for move in plan.moves:
+        yield Line(f"{moves.words(move)}.", "bold red")
     for hosts, steps in grouped(plan):
         yield Line(f"{names(hosts)}:", "bold")
         for step in steps:
@@ -84,6 +87,7 @@ def data(plan: Plan) -> dict[str, Any]:
         "since": plan.since,
         "exit_status": plan.exit_status,
         "removed": [{"household": name, "slot": slot} for name, slot in plan.removed.items()],
+        "moves": [{"domain": move.domain, "from": move.old, "to": move.new} for move in plan.moves],
         "warning": plan.warning,
         "counts": {
             **{outcome: outcomes[outcome] for outcome in ("changes", "unchanged", "failed", "unreported")},

@@ -126,13 +126,19 @@ def _store(data: dict[str, Any], ssh_port: int, relays: tuple[Relay, ...], told:
 def _with_successors(households: tuple[Household, ...]) -> tuple[Household, ...]:
     """The households, each with who was restored from it, and whether its domain leads to it."""
     domains = {each.id: each.domain for each in households}
+    elsewhere = {each.id: each.backup.repository for each in households}
     successors = {each.restored.source: each.id for each in households if each.restored}
 
     def resolved(household: Household) -> Household:
         replaced_by = successors.get(household.id)
         other = household.restore_from if household.awaits_restore else replaced_by
         has_name = other is None or domains.get(other) != household.domain
-        return replace(household, replaced_by=replaced_by, has_name=has_name)
+        return replace(
+            household,
+            replaced_by=replaced_by,
+            has_name=has_name,
+            restore_repository=elsewhere.get(household.restore_from or ""),
+        )
 
     return tuple(resolved(household) for household in households)
 

@@ -153,7 +153,7 @@ class Fleet:
     stores: tuple[Store, ...] = ()
 
     def boxes(self) -> tuple[Box, ...]:
-        """The slice of each household's box, in the order of the households."""
+        """The slice of each household's box, in the order of the households; a box that was replaced has none."""
         relays = {relay.name: relay for relay in self.relays}
         stores = {store.name: store for store in self.stores}
         return tuple(
@@ -170,6 +170,7 @@ class Fleet:
                 store=stores[household.backup.store] if household.backup.store else None,
             )
             for household in self.households
+            if household.replaced_by is None
         )
 
     def relay_hosts(self) -> tuple[RelayHost, ...]:
@@ -220,7 +221,7 @@ class Fleet:
                 time_zone=self.time_zone,
                 authority=self.authority,
                 pi=pi,
-                households=tuple(household for household in self.households if household.pi == pi.name),
+                households=tuple(each for each in self.households if each.pi == pi.name and each.is_current),
                 helpers=self.helpers,
             )
             for pi in self.pis

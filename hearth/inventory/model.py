@@ -195,9 +195,9 @@ class Household:
 
     ``store_login``: its login at its store (a bcrypt hash), ``paper_key``: the fingerprint of the household's paper
     key, ``restored``: what it was restored from; collected too. ``restore_from``: the household whose backup it is to
-    be restored from. ``replaced_by``: the household that has been restored from this one's backup, and stands in its
-    place. ``has_name``: whether ``domain`` leads to this box; of two with one domain, the old one until the new one is
-    restored.
+    be restored from, ``restore_repository``: where that one's lies when it is at no store. ``replaced_by``: the
+    household that has been restored from this one's backup, and stands in its place. ``has_name``: whether ``domain``
+    leads to this box; of two with one domain, the old one until the new one is restored.
     """
 
     id: str
@@ -220,6 +220,7 @@ class Household:
     store_login: str | None = None
     paper_key: str | None = None
     restore_from: str | None = None
+    restore_repository: str | None = None
     restored: Restored | None = None
     replaced_by: str | None = None
     has_name: bool = True
@@ -228,6 +229,11 @@ class Household:
     def awaits_restore(self) -> bool:
         """Whether its box is still to be restored from another household's backup."""
         return self.restore_from is not None and self.restored is None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its people are helped and served here: not before its restore, nor once another box has its place."""
+        return not self.awaits_restore and self.replaced_by is None
 
     @property
     def box(self) -> str:

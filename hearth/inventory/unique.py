@@ -24,8 +24,8 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
     yield from _once(_domains(documents), "the domain", "give each household one of its own")
     yield from _once(_all(households, "backup.repository", str), "the repository", "give each household one of its own")
     yield from _once(find(fleet, "stores.*.name", str), "the store's name", "choose another one")
-    yield from _once(_all(households, "support.screens.*.port", int), "the screen port", "choose another one")
-    yield from _once(public_ports(documents), "the public port", "choose another one", key=_relay_and_port)
+    yield from _once(_screen_ports(documents), "the screen port", "choose another one")
+    yield from _once(_public_ports(documents), "the public port", "choose another one", key=_relay_and_port)
     yield from _once(host_names(documents), "the host name", "choose another one", key=_host_name)
     yield from _once(_addresses(fleet), "the address", "give each host one of its own", key=_lower)
     yield from _once(find(fleet, "operators.*.name", str), "the operator's name", "choose another one")
@@ -71,11 +71,34 @@ def _domains(documents: Documents) -> Iterator[Found[str]]:
     Its name stays with the old box until the new one has the data.
     """
     domains = {found.document.name: found for found in _all(documents.households, "domain", str)}
-    for household, found in domains.items():
-        source = first(found.document, "restore.from", str)
-        other = domains.get(source.value) if source and source.value != household else None
+    for found in domains.values():
+        other = domains.get(_restored_from(found.document))
         if other is None or other.value != found.value:
             yield found
+
+
+def _public_ports(documents: Documents) -> Iterator[Found[int]]:
+    """The public ports, without those of households that are restored from the one which has the port."""
+    found = tuple(public_ports(documents))
+    ports = {each.document.name: each.value for each in found}
+    return (each for each in found if ports.get(_restored_from(each.document)) != each.value)
+
+
+def _screen_ports(documents: Documents) -> Iterator[Found[int]]:
+    """The screens' ports, without those that a household takes over from the one which it is restored from."""
+    return _not_taken_over(documents, _all(documents.households, "support.screens.*.port", int))
+
+
+def _not_taken_over(documents: Documents, founds: Iterable[Found[T]]) -> Iterator[Found[T]]:
+    found = tuple(founds)
+    owners = {(each.document.name, each.value) for each in found}
+    return (each for each in found if (_restored_from(each.document), each.value) not in owners)
+
+
+def _restored_from(household: Document) -> str:
+    """The household that another one's backup is restored from; empty when there is none."""
+    source = first(household, "restore.from", str)
+    return source.value if source and source.value != household.name else ""
 
 
 def relay_name(household: Document) -> Found[str] | None:
@@ -131,7 +154,7 @@ def _good_keys(documents: Documents) -> Iterator[Found[str]]:
             if key_fault(found.value) is None:
                 yield found
     for path in SCREEN_KEY_PATHS:
-        for found in _all(documents.households, path, str):
+        for found in _not_taken_over(documents, _all(documents.households, path, str)):
             if key_fault(found.value) is None:
                 yield found
 

@@ -95,7 +95,9 @@ def fixed_records(fleet: Fleet, members: Iterable[Member]) -> tuple[Record, ...]
         for house in fleet.households
         if house.access == "relay" and house.relay in relays and house.has_name
     }
-    keys = [Record(house.domain, "KEY", house.dns_key) for house in fleet.households if house.dns_key]
+    keys = [
+        Record(house.domain, "KEY", house.dns_key) for house in fleet.households if house.dns_key and house.has_name
+    ]
     return (*(Record(name, "A", str(address)) for name, address in addresses.items()), *keys)
 
 

@@ -20,6 +20,7 @@ from hearth import artefacts, layout, schedule
 from hearth.inventory.hosts import Box
 from hearth.inventory.model import Household
 from hearth.render import template
+from roles.backup import takeover
 from roles.backup.facts import PROGRAM, BackupStatus
 
 __all__ = ["PACKAGES", "backup", "packages", "services"]
@@ -122,6 +123,7 @@ def files(box: Box) -> tuple[artefacts.File | artefacts.Link, ...]:
     certificate = box.store.certificate if box.store else None
     return (
         *program.values(),
+        *takeover.files(box, (_HERE / "files/hearth-restore").read_text(), _OWNED),
         artefacts.Link("/usr/local/sbin/hearth-key", program["hearth-key"].path),
         *(
             artefacts.File(f"{layout.PROGRAMS}/hearth_backup/{path.name}", _OWNED + path.read_text())

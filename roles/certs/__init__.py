@@ -44,7 +44,10 @@ _STAGED = f"{layout.TLS_CERTIFICATE}.staged"
 
 @deploy("Certificates")
 def certs(box: Box) -> None:
-    """Give the box a key, and a certificate for its domain: signed by the fleet's authority, or a bridge to ACME's."""
+    """Give the box a key, and a certificate for its domain: signed by the fleet's authority, or a bridge to ACME's.
+
+    While the name leads to the box that this one is to replace, the bridge is all.
+    """
     artefacts.put(
         name="Put the programs that make the key and install the certificate",
         change="certs",
@@ -54,7 +57,7 @@ def certs(box: Box) -> None:
         ),
     )
     make_key(name="Make the TLS key, its request and a bridging certificate", names=_names(box))
-    if box.certificates.issuer == "operator":
+    if box.certificates.issuer == "operator" and box.household.has_name:
         put_certificate(name="Put the certificate signed by the fleet's authority", box=box)
 
 

@@ -124,9 +124,14 @@ def activation(domain: str) -> str:
     )
 
 
+def is_wanted(box: Box) -> bool:
+    """Whether the box asks an ACME server: not before its name leads to it."""
+    return box.certificates.issuer == "acme" and box.household.has_name
+
+
 def services(box: Box) -> tuple[str, ...]:
     """The units that must run."""
-    return (ROAD, WISHED) if box.certificates.issuer == "acme" else ()
+    return (ROAD, WISHED) if is_wanted(box) else ()
 
 
 def standing(domain: str, state: TlsState) -> str:
@@ -147,7 +152,7 @@ def serve(domain: str) -> Generator[StringCommand, None, None]:
 def issuance(box: Box) -> None:
     """Let Apache fetch the certificate, where the household's issuer is an ACME server; needs the site's files."""
     domain = box.household.domain
-    by_acme = box.certificates.issuer == "acme"
+    by_acme = is_wanted(box)
     artefacts.put(
         name=f"Let Apache ask {box.certificates.directory}" if by_acme else "Ask no ACME server",
         change="acme",

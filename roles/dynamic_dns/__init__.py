@@ -49,7 +49,7 @@ ACTIVATE = (
 
 def is_wanted(box: Box) -> bool:
     """Whether the box tells a DNS server its address."""
-    return box.household.dynamic_dns is not None
+    return box.household.dynamic_dns is not None and box.household.has_name
 
 
 def packages(box: Box) -> tuple[str, ...]:

@@ -73,14 +73,16 @@ def of_box(box: Box, units: Iterable[str], tunnel: str | None, backup_folder: st
                 "redis-server.service",
             ),
         ],
-        "web": {
+        "cron": {"unit": CRON_UNIT, "most_age_s": CRON_MOST_AGE_S},
+    }
+    # A box that waits for its restore shows the bridge, and nobody comes to it.
+    if household.has_name:
+        data["web"] = {
             "domain": household.domain,
             "port": 443,
             "required_days": CERTIFICATE_REQUIRED_DAYS,
             "wanted_days": CERTIFICATE_WANTED_DAYS,
-        },
-        "cron": {"unit": CRON_UNIT, "most_age_s": CRON_MOST_AGE_S},
-    }
+        }
     if tunnel is not None:
         data["tunnel"] = tunnel
     if backup_folder is not None:

@@ -53,7 +53,7 @@ ACTIVATE = (
 
 def is_wanted(household: Household) -> bool:
     """Whether the box asks its router for ports."""
-    return household.access == "upnp"
+    return household.access == "upnp" and household.has_name
 
 
 def packages(household: Household) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
 
 
 def household_account(households: Iterable[Household], stores: Iterable[Store] = ()) -> Account:
-    """The relay's one account for all households' tunnels; who has no tunnel key yet has no line.
+    """The relay's one account for all households' tunnels; who has no tunnel key yet, or was replaced, has no line.
 
     ``stores``: those that tunnels may lead to; each household's leads to the ports of its own store and to no other.
     """
@@ -145,7 +145,7 @@ def household_account(households: Iterable[Household], stores: Iterable[Store] =
                 open=places.get(household.backup.store or "", ()),
             )
             for household in households
-            if household.tunnel_key is not None
+            if household.tunnel_key is not None and household.replaced_by is None
         ),
     )
 

@@ -16,10 +16,10 @@ import pytest
 from hearth import layout
 from hearth.lab.lab import Lab
 from roles.backup.onbox import paperkey
-from tests.browser.chromium import chromium
 from tests.lab import leaks
 from tests.lab.boxes import MUELLER, RELAY, Converge, Operator, wait_for
 from tests.lab.clouds import EVENT, FILE, interpose, remove_interposed, status
+from tests.lab.sheets import decoded
 from tests.lab.stores import KEPT, converge_with_a_store, kept_bytes
 
 pytestmark = pytest.mark.lab
@@ -263,18 +263,6 @@ def test_the_key_goes_on_paper_once_and_what_is_on_the_paper_opens_the_backup(ke
     assert "This key opens" in kept.run("hearth-key", "test", stdin=key + "\n").stdout
     other = paperkey.make()
     assert "does not open" in kept.run("hearth-key", "test", stdin=other + "\n", check=False).stderr
-
-
-def decoded(sheet: str, folder: Path) -> str:
-    """What a decoder reads off the sheet as it looks in a browser."""
-    (folder / "sheet.html").write_text(sheet)
-    with chromium() as browser:
-        browser.get(f"file://{folder}/sheet.html")
-        browser.save_screenshot(str(folder / "sheet.png"))
-    done = subprocess.run(
-        ["zbarimg", "--quiet", "--raw", str(folder / "sheet.png")], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 def test_the_page_answers_the_home_alone(kept: Kept) -> None:

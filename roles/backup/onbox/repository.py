@@ -35,8 +35,12 @@ class Repository:
         self, key: Path, *words: str, cwd: Path | None = None, timeout_s: float | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run restic with the password in the file ``key``."""
-        command = [*POLITE, "restic", "--repo", self.url, "--cache-dir", str(self.cache), "--password-file", str(key)]
-        return run([*command, *self.options, *words], env=self.env, cwd=cwd, timeout_s=timeout_s)
+        return run(self.command(key, *words), env=self.env, cwd=cwd, timeout_s=timeout_s)
+
+    def command(self, key: Path, *words: str) -> list[str]:
+        """The command line of restic with the password in the file ``key``."""
+        line = [*POLITE, "restic", "--repo", self.url, "--cache-dir", str(self.cache), "--password-file", str(key)]
+        return [*line, *self.options, *words]
 
     def must(self, what: str, key: Path, *words: str, cwd: Path | None = None) -> bytes:
         """Run restic and return what it printed. Raises Fault, in which ``what`` says what failed."""

@@ -6,10 +6,11 @@ import os
 import secrets
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .settings import Settings
-from .system import Fault, last_words, need_room, run, sync_folder, write_whole
+from .system import ENVIRONMENT, Fault, as_child, last_words, need_room, run, sync_folder, write_whole
 
 NAME = "hearth_cloud"
 SOCKET = "/run/mysqld/mysqld.sock"
@@ -143,25 +144,56 @@ def count_rows(path: Path) -> dict[str, int]:
     return found
 
 
-def restore(settings: Settings) -> None:
-    """Put the dump back into a freshly made database; can be repeated until it succeeds. Raises Fault."""
+def restore(settings: Settings, path: Path) -> None:
+    """Put a dump of this box's own into a freshly made database; can be repeated until it succeeds. Raises Fault."""
     drop(settings)
-    with settings.paths.dump.open("rb") as file:
+    with path.open("rb") as file:
         done = pipe(["mariadb", "--no-defaults", f"--socket={SOCKET}", NAME], stdin=file.fileno())
     if done.returncode:
-        raise Fault(f"the database kept before the upgrade could not be put back: {last_words(done.stderr)}")
+        raise Fault(f"the database as it was before could not be put back: {last_words(done.stderr)}")
+
+
+def import_foreign(settings: Settings, path: Path) -> None:
+    """Put a dump that another box made into a freshly made database. Raises Fault.
+
+    As www-data and with the cloud's own account, never as root: whoever had that box may have written anything into
+    the dump, and so it can reach no more than the cloud itself can.
+    """
+    drop(settings)
+    password = password_file(settings).read_text().strip()
+    client = ["mariadb", "--no-defaults", f"--socket={SOCKET}", f"--user={NAME}", NAME]
+    with path.open("rb") as file:
+        done = pipe(client, stdin=file.fileno(), web=True, env={"MYSQL_PWD": password})
+    if done.returncode:
+        raise Fault(f"the database of the backup could not be imported: {last_words(done.stderr)}")
+
+
+def table_rows() -> dict[str, int]:
+    """How many rows each table of the cloud's database has, counted."""
+    names = sql("SELECT table_name FROM information_schema.tables WHERE table_schema='hearth_cloud';").splitlines()
+    if not names:
+        return {}
+    counts = " UNION ALL ".join(f"SELECT '{name}', COUNT(*) FROM `{name}`" for name in names)  # noqa: S608
+    rows = (line.split("\t") for line in sql(f"{counts};", database=NAME).splitlines())
+    return {name: int(count) for name, count in rows}
 
 
 def pipe(
-    command: list[str], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+    command: list[str],
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    *,
+    web: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a MariaDB program between a file and the server; it dies with the program, as in ``system.run``."""
+    """Run a MariaDB program between a file and the server; who it is and how it dies is as in ``system.run``."""
     try:
         return subprocess.run(
-            ["setpriv", "--pdeathsig=KILL", "--", *command],
+            as_child(command, web=web),
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, **(env or {})},
             timeout=DUMP_TIMEOUT_S,
             check=False,
             close_fds=False,

@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
-from . import archive, database, freeze, setup, status, upgrade
+from . import adopt, archive, database, freeze, setup, status, upgrade
 from .settings import Settings, load
 from .system import Fault, locked
 
@@ -33,17 +34,27 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         verbs.add_parser(verb)
     for verb in ("upgrade", "update"):
         verbs.add_parser(verb).add_argument("--again", action="store_true", help="try a refused release once more")
+    for verb in ("adoptable", "adopt"):
+        taking = verbs.add_parser(verb)
+        taking.add_argument("folder", type=Path, help="what a restore laid there; see adopt.py")
+        taking.add_argument("--replace", action="store_true", help="put it in the place of data that people have here")
     return parser.parse_args(argv)
 
 
 def act(settings: Settings, given: argparse.Namespace) -> str:
     """Do what the verb says, after finishing what an interrupted run left; return what to tell. Raises Fault."""
-    told = upgrade.recover(settings)
+    told = upgrade.recover(settings) or adopt.recover(settings)
     freeze.recover(settings)
     if given.verb in VERBS:
         VERBS[given.verb](settings)
     elif given.verb in ("upgrade", "update"):
         upgrade.upgrade(settings, again=given.again)
+    elif given.verb == "adoptable":
+        why = adopt.refusal(settings, adopt.read_about(given.folder), replacing=given.replace)
+        if why:
+            raise Fault(why)
+    elif given.verb == "adopt":
+        told = adopt.adopt(settings, given.folder, replacing=given.replace)
     return told
 
 

@@ -47,6 +47,21 @@ class Paths:
         """The database as it was before an upgrade."""
         return self.state / "before-upgrade.sql"
 
+    @property
+    def adoption(self) -> Path:
+        """How far the taking over of a backup's cloud came."""
+        return self.state / "adoption.json"
+
+    @property
+    def adopted(self) -> Path:
+        """Which backup's cloud this box took over last."""
+        return self.state / "adopted.json"
+
+    @property
+    def before_adoption(self) -> Path:
+        """The database as it was before a backup's cloud was taken over."""
+        return self.state / "before-adoption.sql"
+
 
 @dataclass(frozen=True)
 class Pin:

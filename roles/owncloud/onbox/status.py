@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import archive, database, freeze, setup, upgrade
+from . import adopt, archive, database, freeze, setup, upgrade
 from .settings import Settings
 from .system import Fault
 from .tree import read_stamp
@@ -16,9 +16,10 @@ STEPS = ("recover", "fetch", "database", "install", "configure", "users", "apps"
 def probes(settings: Settings) -> dict[str, Callable[[], bool]]:
     """For each step, how to see that it is still to be done."""
     paths = settings.paths
-    ready = setup.is_installed(settings) and upgrade.read_journal(paths) is None
+    waits = upgrade.read_journal(paths) is not None or adopt.waits(settings)
+    ready = setup.is_installed(settings) and not waits
     return {
-        "recover": lambda: upgrade.read_journal(paths) is not None or freeze.mark(paths).exists(),
+        "recover": lambda: waits or freeze.mark(paths).exists(),
         "fetch": lambda: not archive.is_here(settings) and not refused(settings),
         "database": lambda: not database.is_ready(settings),
         "install": lambda: not setup.is_installed(settings),

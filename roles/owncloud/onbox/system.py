@@ -23,6 +23,16 @@ class Fault(Exception):
     """What went wrong and what to do, as one sentence for the operator; never holds a secret."""
 
 
+def as_child(command: Sequence[str], *, web: bool) -> list[str]:
+    """The command line that runs ``command``, as www-data when ``web``, and lets it die with this program.
+
+    So an upgrade that was killed leaves no ``occ`` behind that still writes to the database which the next run
+    restores.
+    """
+    who = [f"--reuid={WEB}", f"--regid={WEB}", "--init-groups"] if web else []
+    return ["setpriv", *who, "--pdeathsig=KILL", "--", *command]
+
+
 def run(
     command: Sequence[str],
     *,
@@ -34,13 +44,11 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command, as www-data when ``web``, and return what it gave, whatever its status.
 
-    A child dies with the program (``--pdeathsig``) and inherits its lock: an upgrade that was killed leaves no ``occ``
-    behind which still writes to the database that the next run restores. Raises Fault when it hangs or cannot start.
+    A child inherits the program's lock (``close_fds``). Raises Fault when it hangs or cannot start.
     """
-    who = [f"--reuid={WEB}", f"--regid={WEB}", "--init-groups"] if web else []
     try:
         return subprocess.run(
-            ["setpriv", *who, "--pdeathsig=KILL", "--", *command],
+            as_child(command, web=web),
             input=stdin,
             capture_output=True,
             env={**ENVIRONMENT, **(env or {})},

@@ -250,7 +250,7 @@ def bring_back(settings: Settings, journal: Journal) -> None:
             )
         exchange(paths.tree, place)
     reload_php(settings)
-    database.restore(settings)
+    database.restore(settings, settings.paths.dump)
 
 
 def cron(verb: str, *units: str) -> None:

@@ -1,0 +1,95 @@
+"""``hearth restore --drill``: see on a throw-away box that a household's backup comes back."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import signal
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hearth.drill import Drilled, DrillError
+from hearth.drill import drill as drill_at
+from hearth.inventory import load
+from hearth.inventory.faults import shown, suggestion
+from hearth.lab import progress
+from hearth.lab.process import LabError
+
+USAGE, FAILED = 1, 2
+MB = 1_000_000
+
+
+class DrillFormat(StrEnum):
+    """How the outcome is told."""
+
+    text = "text"
+    json = "json"
+
+
+def restore(
+    drill: Annotated[str, typer.Option(metavar="HOUSEHOLD", help="Whose backup is tried.")] = "",
+    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    output: Annotated[DrillFormat, typer.Option("--format", help="How the outcome is told.")] = DrillFormat.text,
+) -> None:
+    """Restore a household's backup on a throw-away box of this machine's lab, tell how long it took, destroy the box.
+
+    The household types its paper key, which goes to that box alone. Its files are decrypted on this machine: do it
+    where the household agrees to that. A real restore is started on the new box: `sudo hearth-restore`.
+    Exit status: 0 it came back whole; 1 usage or inventory; 2 it did not.
+    """
+    if not drill:
+        _fail(
+            "say whose: hearth restore --drill HOUSEHOLD; a real restore is typed on the new box: sudo hearth-restore"
+        )
+    loaded = load(inventory)
+    if loaded.fleet is None:
+        for fault in loaded.faults:
+            sys.stderr.write(f"{shown(fault.file)}:{fault.line}:{fault.column}: {fault.sentence}\n")
+        raise typer.Exit(USAGE)
+    household = next((each for each in loaded.fleet.households if each.id == drill), None)
+    if household is None:
+        _fail(f"there is no household {drill}{suggestion(drill, [each.id for each in loaded.fleet.households])}")
+    # Whoever ends this process ends it with its throw-away box.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(stderr=True, highlight=False)
+    try:
+        done = drill_at(loaded.fleet, household, lambda: _key(household.id), progress.on(console))
+    except (DrillError, LabError) as fault:
+        sys.stderr.write(f"{fault}\n")
+        raise typer.Exit(FAILED) from None
+    if output is DrillFormat.json:
+        typer.echo(json.dumps(asdict(done)))
+    else:
+        Console(highlight=False).print(_table(household.id, done))
+
+
+def _key(household: str) -> str:
+    question = f"The key on the sheet of {household} (it is not shown): "
+    return getpass.getpass(question) if sys.stdin.isatty() else sys.stdin.readline().strip()
+
+
+def _table(household: str, done: Drilled) -> Table:
+    told = done.report
+    table = Table(title=f"The backup of {household} comes back", show_header=False)
+    table.add_row("taken at", told["taken_at"])
+    table.add_row("people", str(told["users"]))
+    table.add_row("files", f"{told['files']}, {told['bytes'] / MB:.0f} MB")
+    table.add_row("repository", f"{done.repository_bytes / MB:.0f} MB")
+    for name, seconds in {
+        **done.seconds,
+        **{f"restore: {each}": time for each, time in told["seconds"].items()},
+    }.items():
+        table.add_row(name, f"{seconds:.1f} s")
+    return table
+
+
+def _fail(sentence: str) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    raise typer.Exit(USAGE)
