@@ -17,11 +17,15 @@ _NAMED = re.compile(
     ((?:[a-z0-9]+[_-])* (?:password|passwd|passphrase|secret|token|api[_-]?key|credentials?) (?:[_-][a-z0-9]+)*)
     (["']? \s* [:=] \s* ["']?) (?! \s* \*\*\*) ([^\s"',;]+)"""
 )
-# What hosts make for themselves: five groups of four for people, 16 bytes or more in hexadecimal for programs.
-_MADE = re.compile(r"\b[a-zA-Z0-9]{4}(?:-[a-zA-Z0-9]{4}){4}\b|\b[0-9a-f]{32,}\b")
+# What hosts make for themselves: five groups of four for people, hexadecimal for programs (ownCloud's salt has 30).
+_MADE = re.compile(r"\b[a-zA-Z0-9]{4}(?:-[a-zA-Z0-9]{4}){4}\b|\b[0-9a-f]{24,}\b")
 # A key or token has upper and lower case and digits, and no separators.
 _RANDOM = re.compile(
     r"\b(?=[A-Za-z0-9+_-]*[a-z])(?=[A-Za-z0-9+_-]*[A-Z])(?=[A-Za-z0-9+_-]*[0-9])[A-Za-z0-9+_-]{16,}={0,2}"
+)
+# A line of a key in base64, whose slashes would pass for a path's; few paths are that long without any other sign.
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*[0-9])[A-Za-z0-9+/]{40,}={0,2}"
 )
 # The public half of an SSH key: a reviewer has to see which one is let in, and it is no secret.
 _PUBLIC_KEY = re.compile(
@@ -54,6 +58,6 @@ def _not_too_long(line: str) -> str:
 
 def _without_secrets(text: str) -> str:
     text = _NAMED.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
-    for pattern in (_HASH, _IN_ADDRESS, _MADE, _RANDOM):
+    for pattern in (_HASH, _IN_ADDRESS, _BASE64, _MADE, _RANDOM):
         text = pattern.sub(MASK, text)
     return text

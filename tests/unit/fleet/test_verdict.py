@@ -70,6 +70,8 @@ def test_hosts_of_a_report_are_told_apart_and_strangers_left_out() -> None:
         ('{"secret": "q7Jx0v"}', "secret", "q7Jx0v"),
         ("the household's is abcd-efgh-jkmn-2345-pqrs", "the household's is", "abcd-efgh"),
         ("key 60303ae22b998861bce3b28f33eec1be758a213c", "key", "60303ae2"),
+        ("salt 362f5bd9ab642d940cee3fc4dc8bb6", "salt", "362f5bd9"),
+        ("line b3BlbnNzaC1rZXktdjEA/YoYROHmKtb+rEldEfYpOemJnHom/sBEVyZ2", "line", "YoYROHmK"),
         ("https://anna:geheim@cloud.example/x", "cloud.example", "geheim"),
         ("hash $y$j9T$abc/def$ghi", "hash", "j9T"),
         ("token q7Jx0vTzq7Jx0vTzq7 used", "used", "q7Jx0vTz"),
@@ -84,7 +86,10 @@ def test_a_sentence_tells_no_secret_and_stays_one_line(text: str, kept: str, gon
 
 
 def test_plain_words_are_not_masked() -> None:
-    sentence = "apache | Serve mueller.home.example over HTTPS: the check failed: AH00526 line 12 of hearth.conf"
+    sentence = (
+        "apache | Serve mueller.home.example over HTTPS: the check failed: AH00526 line 12 of "
+        "/var/lib/hearth/changes/apache/hearth.conf at 0a1b2c3d4e5f of /usr/share/X11/locale/en/Compose"
+    )
     assert masked(sentence) == sentence
 
 
