@@ -1,7 +1,7 @@
 """The stock ``pyinfra`` command with hearth's config.py: what it detects and runs is what it detects and runs without.
 
-The hosts here have pyinfra's own local connector, so this is about the places in pyinfra that are wrapped; what is
-asked of real hosts is tests/lab/test_asking.py's.
+The host here is this machine, by pyinfra's own local connector, or by hearth's with the wire replaced; real hosts are
+asked in tests/lab/test_asking.py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,47 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CONFIG = "from hearth.asking.stages import ask_at_once\n\nask_at_once()\n"
+# Notes what would leave for a host in the file ``sent``, and runs it here.
+HERE = """
+import subprocess, sys
+from pyinfra.connectors.local import LocalConnector
+from pyinfra.connectors.ssh import SSHConnector
+from hearth.connector import HearthConnector
+
+def note(what):
+    with open("sent", "a") as file:
+        print(what, file=file)
+
+def ask(self, script):
+    note("batch")
+    return subprocess.run([sys.executable, "-ISB", "-"], input=script, capture_output=True, check=True).stdout
+
+def alone(self, command, print_output=False, print_input=False, **arguments):
+    note(command)
+    return LocalConnector.run_shell_command(self, command, print_output, print_input, **arguments)
+
+HearthConnector._connect = lambda self: None
+HearthConnector._ask = ask
+SSHConnector.run_shell_command = alone
+"""
+QUESTIONS = """
+from pyinfra import host
+from pyinfra.api import FactBase, operation
+
+class There(FactBase):
+    def command(self, path):
+        return f"test -e {{path}} && echo there; true"
+    def process(self, output):
+        return True
+
+@operation()
+def put(path):
+    if not host.get_fact(There, path=path):
+        yield f"touch {{path}}"
+
+for name in host.loop(("a", "b", "c", "d", "e")):
+    put(name=f"Put {{name}}", path=f"{folder}/{{name}}")
+"""
 INCLUDED = """\
 from pyinfra.operations import files
 
@@ -36,13 +78,13 @@ for number in host.loop(range(2)):
 """
 
 
-def pyinfra(folder: Path, *arguments: str, batch: str = "on", answer: str = "\n") -> str:
-    """What ``pyinfra @local …`` prints in a folder with hearth's config.py."""
+def pyinfra(folder: Path, *arguments: str, batch: str = "on", host: str = "@local") -> str:
+    """What ``pyinfra @local …`` prints in a folder with hearth's config.py; who is asked to press Enter does so."""
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("pyinfra")), "@local", *arguments],
+        [str(Path(sys.executable).with_name("pyinfra")), host, *arguments],
         cwd=folder,
         env=os.environ | {"PYINFRA_PROGRESS": "off", "COLUMNS": "200", "HEARTH_BATCH": batch},
-        input=answer,
+        input="\n",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -80,3 +122,50 @@ def test_commands_without_a_deploy_file_are_left_alone(folder: Path, command: tu
     printed = {batch: pyinfra(folder, "-y", *command, batch=batch) for batch in ("off", "on")}
     assert "said" in printed["off"]
     assert printed["on"] == printed["off"]
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine as a host of hearth's connector, with five files that it may have."""
+
+    folder: Path
+
+    def sent(self, *arguments: str, missing: str = "", batch: str = "on") -> list[str]:
+        """What leaves for the host, when it lacks the files ``missing`` (a letter each)."""
+        for name in "abcde":
+            (self.folder / name).unlink(missing_ok=True)
+            if name not in missing:
+                (self.folder / name).touch()
+        (self.folder / "sent").write_text("")
+        printed = pyinfra(self.folder, "questions.py", *arguments, batch=batch, host="@hearth/here")
+        assert "Put e" in printed or "Skipping" in printed, printed
+        return (self.folder / "sent").read_text().replace(f"{self.folder}/", "").splitlines()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    (tmp_path / "config.py").write_text(HERE + CONFIG)
+    (tmp_path / "questions.py").write_text(QUESTIONS.format(folder=tmp_path))
+    return Here(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [("--dry",), ("--dry", "-y"), ("-y",), ("-y", "--no-wait"), ("-y", "--serial")])
+def test_a_host_as_it_shall_be_is_asked_once(here: Here, arguments: tuple[str, ...]) -> None:
+    assert here.sent(*arguments) == ["batch"]
+
+
+def test_after_the_operators_enter_everything_is_asked_anew(here: Here) -> None:
+    assert here.sent() == ["batch", "batch"]
+
+
+def test_what_will_change_ends_what_is_asked_ahead(here: Here) -> None:
+    before, rest = ["batch", "batch", "touch c"], ["batch"]
+    assert here.sent("-y", missing="c") == before + rest
+    assert here.sent(missing="c") == before + rest
+    assert here.sent("--dry", missing="c") == ["batch"]
+
+
+def test_a_host_that_lacks_all_is_sent_no_more_than_by_stock(here: Here) -> None:
+    stock = here.sent("-y", missing="abcde", batch="off")
+    assert len(stock) == 10
+    assert here.sent("-y", missing="abcde") == ["batch", *stock]
