@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from hearth import beginning, layout, services
-from roles import base, firewall, health, router, sshd, tunnel_server, updates
+from roles import backup_store, base, firewall, health, router, sshd, tunnel_server, updates
 from roles.tunnel_server.accounts import household_account
 
 ROOM_BYTES = 2 << 30
@@ -19,6 +19,7 @@ if relay_host is not None and beginning.begun(
         *firewall.PACKAGES,
         *tunnel_server.PACKAGES,
         *router.PACKAGES,
+        *(backup_store.PACKAGES if relay_host.store else ()),
         *health.PACKAGES,
     ),
     room_bytes=ROOM_BYTES,
@@ -35,13 +36,19 @@ if relay_host is not None and beginning.begun(
             firewall.web(router.public_ports(relay_host)),
         )
     )
-    tunnel_server.tunnel_server((household_account(relay_host.households),), (relay.tunnel_port,))
+    tunnel_server.tunnel_server((household_account(relay_host.households, relay_host.stores),), (relay.tunnel_port,))
     router.router(relay_host)
+    if relay_host.store:
+        tenants = tuple(each for each in relay_host.households if each.backup.store == relay_host.name)
+        backup_store.backup_store(relay_host.store, tenants)
+    else:
+        backup_store.removed()
     units = (
         "ssh.service",
         firewall.UNIT,
         *tunnel_server.SERVICES,
         "haproxy.service",
+        *(backup_store.SERVICES if relay_host.store else ()),
         "systemd-timesyncd.service",
         "apt-daily.timer",
         "apt-daily-upgrade.timer",
@@ -53,6 +60,7 @@ if relay_host is not None and beginning.begun(
             units,
             firewall=firewall.INTACT,
             tunnel_sshd=tunnel_server.verify((relay.tunnel_port,)),
+            store=health.Stored(**backup_store.JUDGED) if relay_host.store else None,
         )
     )
     services.running(name="See that every service runs", names=units)

@@ -12,6 +12,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
+from hearth.layout import STORE_PORT, STORE_PRUNE_PORT
+
 Product = Literal["owncloud", "nextcloud"]
 Issuer = Literal["operator", "acme"]
 AccessKind = Literal["relay", "forwarded", "upnp"]
@@ -309,6 +311,12 @@ class Store:
     quota_bytes: int = 500 << 30
     grace_days: int = 90
     certificate: str | None = None
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """Where a relay reaches it, as HOST:PORT: for backups, and for what it offers for clearing up."""
+        at = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{at}:{STORE_PORT}", f"{at}:{STORE_PRUNE_PORT}"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from shlex import quote
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -41,6 +43,7 @@ class Service:
     """TCP ports that the world may reach, and how much of them one source may have (IPv4: an address; IPv6: a /64).
 
     ``connections``: how many it may hold at a time. ``per_second`` and ``burst``: how fast it may open new ones.
+    ``sources``: the addresses that alone may reach them; none for the whole world.
     ``name``: lower-case letters and underscores. Whole families share an address behind their provider's NAT, hence
     wide limits.
     """
@@ -50,6 +53,16 @@ class Service:
     connections: int
     per_second: int
     burst: int
+    sources: tuple[str, ...] = ()
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """What a packet has to be before its port counts, in nft's words."""
+        families: dict[str, list[str]] = {"ip saddr": [], "ip6 saddr": []} if self.sources else {}
+        for source in self.sources:
+            families["ip6 saddr" if ":" in source else "ip saddr"].append(source)
+        listed = tuple(f"{family} {{ {', '.join(some)} }} " for family, some in families.items() if some)
+        return listed if self.sources else ("",)
 
 
 def operators_ssh(port: int) -> Service:
@@ -65,6 +78,41 @@ def tunnels(*ports: int) -> Service:
 def web(ports: Iterable[int]) -> Service:
     """The router's ports: browsers and sync clients hold several connections each."""
     return Service("web", tuple(ports), connections=500, per_second=50, burst=500)
+
+
+def backups(ports: Iterable[int], relays: Iterable[str]) -> Service:
+    """A store's ports, for relays alone, by address: each carries its households' backups."""
+    # Without any relay nobody comes: this host's own address stands for nobody else.
+    sources = tuple(dict.fromkeys(relays)) or ("127.0.0.1",)
+    return Service("backups", tuple(ports), connections=5000, per_second=500, burst=5000, sources=sources)
+
+
+def addresses(names: Iterable[str]) -> tuple[str, ...]:
+    """The IP addresses of hosts, as the host asks for them itself. Raises DeployError when one has none."""
+    found: dict[str, None] = {}
+    for name in names:
+        told = host.get_fact(Addresses, of=name)
+        if not told:
+            raise DeployError(f"{host.name} finds no address of {name}; correct it in fleet.yaml, or mend the DNS")
+        found |= dict.fromkeys(told)
+    return tuple(found)
+
+
+class Addresses(FactBase[tuple[str, ...]]):
+    """The IP addresses of a host by its name, in an order that stays."""
+
+    @override
+    @staticmethod
+    def default() -> tuple[str, ...]:
+        return ()
+
+    @override
+    def command(self, of: str) -> str:
+        return f"getent ahosts {quote(of)} | cut -d' ' -f1 | sort -u; true"
+
+    @override
+    def process(self, output: list[str]) -> tuple[str, ...]:
+        return tuple(line for line in output if line)
 
 
 def ruleset(services: Iterable[Service]) -> str:

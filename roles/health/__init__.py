@@ -13,9 +13,9 @@ from pyinfra.api.deploy import deploy
 
 from hearth import artefacts, layout
 from hearth.render import template
-from roles.health.description import Wanted, description, of_box, of_server
+from roles.health.description import Stored, Wanted, description, of_box, of_server
 
-__all__ = ["PACKAGES", "TIMER", "Wanted", "files", "health", "of_box", "of_server"]
+__all__ = ["PACKAGES", "TIMER", "Stored", "Wanted", "files", "health", "of_box", "of_server"]
 
 # dbus: whoever is not root asks systemd over it.
 PACKAGES = ("dbus", "python3", "openssl")

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from hearth import layout
-from hearth.inventory.hosts import Box, PiHost, RelayHost
+from hearth.inventory.hosts import Box, PiHost, RelayHost, StoreHost
 
 # A certificate is renewed by a converge in the last third of its life.
 CERTIFICATE_WANTED_DAYS, CERTIFICATE_REQUIRED_DAYS = 14, 3
@@ -21,6 +21,16 @@ ROUTER_ANSWERS = (
     f'test "$({_ASK} --header "Host: hearth.invalid" http://127.0.0.1/)" = 404 && '
     f'test "$({_ASK} http://127.0.0.1:{layout.METRICS_PORT}/metrics)" = 200'
 )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A backup store: its ``folder``, the shell command that succeeds when its ``unit`` answers, and its ``notes``."""
+
+    folder: str
+    answers: str
+    unit: str
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -86,24 +96,40 @@ def of_box(box: Box, units: Iterable[str], tunnel: str | None, backup_folder: st
     return Wanted(data, groups=("redis",))
 
 
-def of_server(machine: RelayHost | PiHost, units: Iterable[str], *, firewall: str, tunnel_sshd: str) -> Wanted:
-    """A relay or a support Pi: ``units`` that must run, and two shell commands that succeed when a part is well.
+def of_server(
+    machine: RelayHost | StoreHost | PiHost,
+    units: Iterable[str],
+    *,
+    firewall: str,
+    tunnel_sshd: str | None = None,
+    store: Stored | None = None,
+) -> Wanted:
+    """A relay, a store or a support Pi: ``units`` that must run, and shell commands that succeed when a part is well.
 
-    ``firewall``: the kernel has the rules that were loaded; ``tunnel_sshd``: it answers with its host key.
+    ``firewall``: the kernel has the rules that were loaded; ``tunnel_sshd``: it answers with its host key; ``store``:
+    what lies there.
     """
     probes = [
-        probe("firewall", firewall, "the kernel's firewall is not the one that was loaded", "hearth-firewall.service"),
-        probe("tunnel sshd", tunnel_sshd, "the tunnels' sshd does not answer", "hearth-tunnel-sshd.service"),
+        probe("firewall", firewall, "the kernel's firewall is not the one that was loaded", "hearth-firewall.service")
     ]
+    if tunnel_sshd is not None:
+        probes.append(
+            probe("tunnel sshd", tunnel_sshd, "the tunnels' sshd does not answer", "hearth-tunnel-sshd.service")
+        )
     if isinstance(machine, RelayHost):
         probes.append(probe("router", ROUTER_ANSWERS, "the router does not answer", "haproxy.service"))
-    data = {
+    if store is not None:
+        probes.append(probe("store's servers", store.answers, "the store does not answer", store.unit))
+    kinds = {RelayHost: "relay", StoreHost: "store", PiHost: "pi"}
+    data: dict[str, Any] = {
         "host": machine.name,
-        "kind": "relay" if isinstance(machine, RelayHost) else "pi",
+        "kind": kinds[type(machine)],
         "units": [*units],
-        "paths": ["/", "/var", "/tmp"],  # noqa: S108 (looked at, not used)
+        "paths": ["/", "/var", "/tmp", *((store.folder,) if store else ())],  # noqa: S108 (looked at, not used)
         "room_bytes": 0,
         "probes": probes,
     }
+    if store is not None:
+        data["notes"] = store.notes
     # To list the kernel's rules.
     return Wanted(data, capabilities=("CAP_NET_ADMIN",))

@@ -63,6 +63,7 @@ def published(relay: RelayHost) -> tuple[Household, ...]:
     """The households that are reached through this relay. Raises ValueError, in one sentence, on what must not be."""
     through = _through(relay)
     reserved = {*WEB_PORTS, layout.METRICS_PORT, layout.HTTPS_TUNNEL_PORT, layout.SSH_TUNNEL_PORT}
+    reserved |= {layout.STORE_PORT, layout.STORE_PRUNE_PORT}
     reserved |= {relay.relay.ssh_port, relay.relay.tunnel_port}
     for household in through:
         if household.relay != relay.name:

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
-from hearth.inventory.model import Household, Relay
+from hearth.inventory.model import Household, Relay, Store
 from hearth.render import template
 from hearth.ssh_policy import KEX
 
@@ -29,6 +29,7 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 FOLDER = layout.TUNNEL_KEY.rpartition("/")[0]
 KNOWN_HOSTS = f"{FOLDER}/known_hosts"
 SYSUSERS = "/etc/sysusers.d/hearth-tunnel.conf"
+CONTROL = "/run/hearth-tunnel/control"
 GUARD_S = 120
 
 # Delays before the next attempt. At its longest, with the time an attempt itself takes (ConnectTimeout), a household
@@ -105,8 +106,11 @@ def known_hosts(relay: Relay) -> str:
     return head + "".join(f"{marker} {key}\n" for key in relay.tunnel_host_keys)
 
 
-def ssh_options(household: Household, relay: Relay) -> tuple[str, ...]:
-    """The words behind ``ssh``: nobody is asked, nothing is read from elsewhere, no forward means no tunnel."""
+def ssh_options(household: Household, relay: Relay, store: Store | None = None) -> tuple[str, ...]:
+    """The words behind ``ssh``: nobody is asked, nothing is read from elsewhere, no forward means no tunnel.
+
+    With a ``store``, its ports are added to the tunnel once it is up (``store_options``).
+    """
     settings = {
         "ExitOnForwardFailure": "yes",
         "ServerAliveInterval": "15",
@@ -126,6 +130,8 @@ def ssh_options(household: Household, relay: Relay) -> tuple[str, ...]:
         # Some home routers slow down what ssh marks as bulk traffic.
         "IPQoS": "none",
     }
+    if store is not None:
+        settings |= {"ControlMaster": "yes", "ControlPath": CONTROL, "ControlPersist": "no"}
     # The operators' end has a port of its own on the box as well: ssh_port can then move without moving the tunnel.
     forwards = [(layout.SSH_TUNNEL_PORT, layout.SSH_TUNNEL_PORT)]
     if household.access == "relay":
@@ -143,6 +149,19 @@ def ssh_options(household: Household, relay: Relay) -> tuple[str, ...]:
     )
 
 
+def store_options(relay: Relay, store: Store | None) -> tuple[str, ...]:
+    """The words behind the ``ssh`` that adds the store's ports to a tunnel that is up; none without a store.
+
+    Were they the tunnel's own forwards, whoever took one of the two ports on the box would keep the tunnel from coming
+    up (ExitOnForwardFailure), and the operator out.
+    """
+    if store is None:
+        return ()
+    ports = zip((layout.STORE_TUNNEL_PORT, layout.STORE_PRUNE_TUNNEL_PORT), store.places, strict=True)
+    forwards = tuple(word for port, place in ports for word in ("-L", f"127.0.0.1:{port}:{place}"))
+    return ("-F", "none", "-S", CONTROL, "-O", "forward", *forwards, relay.address)
+
+
 def delays_ms(slot: int) -> tuple[int, int]:
     """The household's delays before the second and before a late attempt, in milliseconds, spread by its ``slot``.
 
@@ -153,8 +172,8 @@ def delays_ms(slot: int) -> tuple[int, int]:
     return first, longest
 
 
-def unit(household: Household, relay: Relay) -> str:
-    """The systemd unit."""
+def unit(household: Household, relay: Relay, store: Store | None = None) -> str:
+    """The systemd unit. ``store``: where the household's backups go through this tunnel, if they do."""
     first, longest = delays_ms(household.slot)
     return template(
         __file__,
@@ -162,7 +181,9 @@ def unit(household: Household, relay: Relay) -> str:
         unit=UNIT,
         relay=relay.name,
         account=layout.TUNNEL_USER,
-        options=ssh_options(household, relay),
+        options=ssh_options(household, relay, store),
+        store_options=store_options(relay, store),
+        runtime=CONTROL.split("/")[2],
         first_delay_ms=first,
         longest_delay_ms=longest,
     )
@@ -195,7 +216,10 @@ def tunnel(box: Box) -> None:
         name = f"Open no tunnel yet: converge {relay.name}, then run `hearth collect {relay.name}`"
         if has_tunnel(box):
             name = f"Keep the tunnel to {relay.name} up"
-            files = (artefacts.File(KNOWN_HOSTS, known_hosts(relay)), artefacts.File(UNIT_FILE, unit(household, relay)))
+            files = (
+                artefacts.File(KNOWN_HOSTS, known_hosts(relay)),
+                artefacts.File(UNIT_FILE, unit(household, relay, box.store)),
+            )
     artefacts.put(
         name=name,
         change="tunnel",

@@ -50,7 +50,7 @@ def config(accounts: Sequence[Account], ports: Sequence[int], policy: Policy = M
             {
                 "name": account.name,
                 "key_files": " ".join(key_files(account, keys)) or "none",
-                "forwarding": KINDS[account.kind].forwarding,
+                "forwarding": account.forwarding,
                 "gateway_ports": KINDS[account.kind].gateway_ports,
                 "listen": " ".join(account.listen) or "none",
                 "open": " ".join(account.open) or "none",
@@ -78,7 +78,7 @@ def effective_settings(account: Account) -> tuple[str, ...]:
         f"forcecommand {NOLOGIN}",
         "allowstreamlocalforwarding no",
         "permittunnel no",
-        f"allowtcpforwarding {kind.forwarding}",
+        f"allowtcpforwarding {account.forwarding}",
         f"gatewayports {kind.gateway_ports}",
         f"permitlisten {' '.join(account.listen) or 'none'}",
         f"permitopen {' '.join(account.open) or 'none'}",

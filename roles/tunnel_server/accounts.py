@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from hearth import layout
 from hearth.inventory.hosts import PiHost
-from hearth.inventory.model import Helper, Household, PersonKey, RouterPage
+from hearth.inventory.model import Helper, Household, PersonKey, RouterPage, Store
 
 KEYS = "/etc/ssh/tunnel-keys"
 """The accounts' keys: root's, outside any home."""
@@ -29,7 +29,8 @@ KindName = Literal["tunnel", "screen", "viewer", "socks"]
 class Kind:
     """What sshd's configuration allows all keys of an account, in sshd's words.
 
-    ``forwarding``: ``remote`` (the client publishes a port of its own here) or ``local`` (it reaches one from here).
+    ``forwarding``: ``remote`` (the client publishes a port of its own here) or ``local`` (it reaches one from here);
+    where keys of a ``remote`` kind may reach something as well, the account has ``yes``, and PermitOpen names it.
     ``gateway_ports``: ``clientspecified`` lets the client name the address that it listens on, ``no`` makes it this
     host's loopback whatever the client names. ``listen``: the patterns of PermitListen where the keys are too many to
     be told one by one. ``file_each``: the keys lie in a file for each name, and not all in one. sshd logs the file of a
@@ -79,6 +80,12 @@ class Account:
     keys: tuple[KeyLine, ...]
 
     @property
+    def forwarding(self) -> Literal["remote", "local", "yes"]:
+        """AllowTcpForwarding: the kind's, or both ways."""
+        kind = KINDS[self.kind].forwarding
+        return "yes" if kind == "remote" and self.open else kind
+
+    @property
     def listen(self) -> tuple[str, ...]:
         """PermitListen: the kind's patterns, or what the keys may do all together."""
         return KINDS[self.kind].listen or tuple(dict.fromkeys(place for line in self.keys for place in line.listen))
@@ -116,8 +123,12 @@ def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
     return texts
 
 
-def household_account(households: Iterable[Household]) -> Account:
-    """The relay's one account for all households' tunnels; who has no tunnel key yet, or was replaced, has no line."""
+def household_account(households: Iterable[Household], stores: Iterable[Store] = ()) -> Account:
+    """The relay's one account for all households' tunnels; who has no tunnel key yet, or was replaced, has no line.
+
+    ``stores``: those that tunnels may lead to; each household's leads to the ports of its own store and to no other.
+    """
+    places = {store.name: store.places for store in stores}
     return Account(
         name=layout.TUNNEL_USER,
         kind="tunnel",
@@ -131,6 +142,7 @@ def household_account(households: Iterable[Household]) -> Account:
                     # Visitors come to some households directly; only the operator comes through their tunnel.
                     if port == layout.SSH_TUNNEL_PORT or household.access == "relay"
                 ),
+                open=places.get(household.backup.store or "", ()),
             )
             for household in households
             if household.tunnel_key is not None and household.replaced_by is None

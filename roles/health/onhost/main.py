@@ -43,6 +43,9 @@ def checks(wanted: Settings, moment: Moment) -> dict[str, Callable[[], Outcome]]
         found["cron"] = lambda: services.check_cron(cron, moment)
     if backup is not None:
         found["backup"] = lambda: machine.check_backup(backup, moment.now)
+    notes = wanted.notes
+    if notes is not None:
+        found["store"] = lambda: services.check_notes(Path(notes))
     for name, check in EVERYWHERE.items():
         found[name] = partial(check, wanted, moment)
     return found

@@ -100,7 +100,8 @@ class Probe:
 class Settings:
     """What this host should be. ``units`` must run; ``paths`` need room, ``room_bytes`` of it the last one.
 
-    What is None is not looked at. ``tunnel``: the unit that keeps the tunnel up.
+    What is None is not looked at. ``tunnel``: the unit that keeps the tunnel up. ``notes``: a file in which a program
+    of this host writes a line for each thing that somebody should know.
     """
 
     host: str
@@ -112,6 +113,7 @@ class Settings:
     web: Web | None = None
     cron: Cron | None = None
     tunnel: str | None = None
+    notes: str | None = None
     backup: Backup | None = None
 
 

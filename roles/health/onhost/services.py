@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from .model import Cron, Finding, Outcome, Probe, Settings, stamp
 from .moment import Moment
@@ -36,6 +37,14 @@ def check_units(settings: Settings, moment: Moment) -> Outcome:
     others = {settings.tunnel, *(probe.unit for probe in settings.probes)}
     names = [name for name in settings.units if name not in others]
     return Outcome(judge_units(names, units(moment.run, names)))
+
+
+def check_notes(file: Path) -> Outcome:
+    """What the store's program has written down for people; it has not run yet when there is no file."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return Outcome(
+        tuple(Finding("store", "wanted", line, "`hearth-store status`, and docs/backup.md") for line in lines)
+    )
 
 
 def check_probe(probe: Probe, run: Run) -> Outcome:

@@ -33,7 +33,7 @@ def test_the_example_inventory_has_no_fault(monkeypatch: pytest.MonkeyPatch) -> 
 
     run = _hearth("check")
 
-    assert run.output == "inventory: 2 households, 1 relay, 1 support Pi, 1 operator, 1 helper, no fault\n"
+    assert run.output == "inventory: 2 households, 1 relay, 1 store, 1 support Pi, 1 operator, 1 helper, no fault\n"
     assert run.exit_code == 0
 
 
