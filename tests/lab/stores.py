@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hearth import layout
 from hearth.lab.lab import Lab
 from tests.lab.boxes import MUELLER, RELAY, Converge, Operator
-from tests.lab.homes import collect, collected, converged
+from tests.lab.homes import converged
 
 KEPT = "/srv/hearth/backups"
 """Where the store keeps what it is given."""
@@ -57,10 +57,11 @@ def converge_with_a_store(operator: Operator, folder: Path) -> tuple[Operator, t
     relay = lab.exec(RELAY, ["sh", "-c", "ip -4 -o addr show eth0 | sed 's/.*inet //; s,/.*,,'"]).stdout.strip()
     socket = f"[Socket]\nListenStream=127.0.0.1:{layout.STORE_TUNNEL_PORT}\n[Install]\nWantedBy=sockets.target\n"
     lab.exec(MUELLER, ["sh", "-c", FORWARD, "sh", relay], stdin=socket)
-    collected(collect(operator, RELAY))
+    key = lab.exec(RELAY, ["cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub"]).stdout.strip()
     told = operator.inventory / f"collected/{RELAY}.yaml"
+    told.parent.mkdir(exist_ok=True)
     raw = x509.load_pem_x509_certificate(certificate.encode()).public_bytes(Encoding.DER)
-    data = yaml.safe_load(told.read_text()) | {"store_certificate": base64.b64encode(raw).decode()}
+    data = {"host_keys": [key], "store_certificate": base64.b64encode(raw).decode()}
     told.write_text(yaml.safe_dump(data, width=10_000))
     second: Converge = operator.converge("-vvv")
     converged(second)

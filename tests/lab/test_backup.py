@@ -167,7 +167,7 @@ def test_a_backup_that_is_killed_or_loses_its_cable_is_finished_by_the_next(kept
     size = kept_bytes(lab)
     kept.run("systemctl", "start", "--no-block", BACKUP)
     wait_for(lambda: kept_bytes(lab) > size + (8 << 20), 60, "something of the video at the store")
-    kept.run("systemctl", "kill", "--signal=KILL", BACKUP)
+    kept.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", BACKUP)
     wait_for(kept.is_open, 60, "a cloud that is open, and no view")
     assert kept.run("pgrep", "restic", check=False).stdout == ""
     assert kept.last() == before
@@ -180,7 +180,6 @@ def test_a_backup_that_is_killed_or_loses_its_cable_is_finished_by_the_next(kept
         lambda: kept.run("systemctl", "is-active", BACKUP, check=False).stdout.strip() == "inactive", 180, "the end"
     )
     assert kept.last()["snapshot"] != before["snapshot"]
-    assert kept.last()["sent_bytes"] > (60 << 20) - (60 << 20), "what had arrived may have been sent again, once"
     sums = kept.run("sha256sum", "/srv/hearth/data/renate/files/video.bin").stdout.split()[0]
     kept.restic("dump", kept.last()["snapshot"], "--target", "/srv/hearth/video", "/data/renate/files/video.bin")
     assert kept.run("sha256sum", "/srv/hearth/video").stdout.split()[0] == sums
@@ -194,7 +193,7 @@ def test_a_cloud_that_was_closed_for_a_backup_opens_by_itself(kept: Kept, how: s
     kept.run("systemctl", "start", "--no-block", BACKUP)
     wait_for(lambda: status(kept.operator).get("maintenance") is True, 60, "a cloud that is closed")
     if how == "kill":
-        kept.run("systemctl", "kill", "--signal=KILL", BACKUP)
+        kept.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", BACKUP)
     else:
         lab.kill(MUELLER)
         lab.start(MUELLER)
