@@ -26,7 +26,7 @@ from hearth.render import template
 PACKAGES = ("restic-rest-server", "openssl", "python3", "curl")
 
 ACCOUNT = "hearth-store"
-ROOT = "/srv/hearth/store"
+ROOT = layout.STORE_REPOSITORIES.rpartition("/")[0]
 FOLDERS = ("repositories", "offers", "work", "grace", "state")
 FOLDER = layout.STORE_CERTIFICATE.rpartition("/")[0]
 KEY = f"{FOLDER}/key.pem"
@@ -108,7 +108,7 @@ def admitted(households: Iterable[Household]) -> tuple[Household, ...]:
 
 def shown(households: Iterable[Household]) -> tuple[tuple[str, str], ...]:
     """For each household that waits for a restore: the repository that it may read, and where it finds it."""
-    repositories = f"{ROOT}/repositories"
+    repositories = layout.STORE_REPOSITORIES
     return tuple(
         (f"{repositories}/{each.restore_from}", f"{repositories}/{each.id}/restore")
         for each in admitted(households)
