@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from demo.bench import goals
@@ -60,7 +59,7 @@ class Unreadable(Exception):
 
 def present() -> tuple[str, ...]:
     """The peers that this version of hearth can be set beside: without a batch nothing can be switched off."""
-    return tuple(peer for peer in goals.PEERS if peer != goals.BATCH_OFF or find_spec("hearth.asking"))
+    return tuple(peer for peer in goals.PEERS if peer != goals.BATCH_OFF or (REPOSITORY / "hearth/asking").is_dir())
 
 
 def missing(peer: str) -> str | None:
