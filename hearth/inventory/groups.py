@@ -31,7 +31,7 @@ def groups(folder: Path) -> Groups:
     }
     # pyinfra would collect "all" from the groups by itself, in time that grows with the square of their number.
     everything = [host for hosts in named.values() for host in hosts]
-    households = {f"household_{household.id}": [box] for household, box in zip(fleet.households, boxes, strict=True)}
+    households = {f"household_{data['box'].household.id}": [(name, data)] for name, data in boxes}
     return {**named, **households, "all": everything}
 
 

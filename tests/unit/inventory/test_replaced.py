@@ -16,6 +16,7 @@ from hearth.fleet.plan_model import Plan
 from hearth.fleet.plan_text import data, lines, markdown
 from hearth.fleet.removal import Removals
 from hearth.inventory import load, load_or_raise
+from hearth.inventory.groups import groups
 from hearth.inventory.hosts import Box, Fleet
 from hearth.zone import records
 from roles import certs, dynamic_dns, health, router_port
@@ -174,3 +175,12 @@ def test_the_box_is_told_of_the_old_one_only_until_it_is_restored(folder: Path) 
     assert takeover.DESCRIPTION in paths[0]
     assert takeover.DESCRIPTION not in paths[1]
     assert takeover.PROGRAM in paths[1], "it then says that there is nothing to restore"
+
+
+def test_the_stock_command_has_no_group_for_a_household_whose_box_was_replaced(folder: Path) -> None:
+    before = groups(folder)
+    restored(folder)
+    after = groups(folder)
+    assert "household_mueller" in before
+    assert "household_mueller" not in after
+    assert [name for name, _ in after["household_mueller2"]] == [name for name, _ in before["household_mueller2"]]
