@@ -18,6 +18,7 @@ from .system import Fault, Waits, last_words, run, write_whole
 
 SCHEMA = 1
 WHAT = ("manifest.json", "database.sql", "config", "apps-external", "data")
+TAKEN_WITHIN_S = 120
 
 
 def prepare(settings: Settings) -> Repository:
@@ -164,4 +165,17 @@ def clear_up(settings: Settings) -> None:
         ) from None
     if status != http.HTTPStatus.OK:
         raise Fault(f"the store did not take that its copy is cleared up ({status}); look at its journal")
+    _until_taken(settings, offered)
     print("the store's copy of the repository is cleared up")  # noqa: T201 (the unit's journal)
+
+
+def _until_taken(settings: Settings, offered: Repository) -> None:
+    """Wait until the store has taken its copy over; a backup that began before would make the copy worthless."""
+    until = time.monotonic() + TAKEN_WITHIN_S
+    while time.monotonic() < until:
+        try:
+            if not look(settings, offered):
+                return
+        except Waits:
+            return
+        time.sleep(1)
