@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 from . import keys, prove
 from .files import sample, sha256
-from .repository import Repository, look, the_store
+from .repository import Repository, ask, look, the_store
 from .settings import Settings
 from .system import Fault, Waits, last_words, run, write_whole
 
@@ -34,8 +35,9 @@ def nightly(settings: Settings) -> None:
     """All of a night's work; what fails does not keep the rest from being done. Raises Fault with the first failure."""
     repository = prepare(settings)
     steps: list[Callable[[], None]] = [
-        lambda: backup(settings, repository),
+        # First: a backup makes the store's offer worthless.
         lambda: clear_up(settings),
+        lambda: backup(settings, repository),
         lambda: prove.when_due(settings, repository),
     ]
     faults = []
@@ -154,4 +156,12 @@ def clear_up(settings: Settings) -> None:
     offered.must("unlocking the store's copy", key, "unlock")
     offered.must("clearing up the store's copy", key, "prune", "--quiet")
     offered.must("checking the store's copy", key, "check", "--quiet")
+    try:
+        status = ask(offered, "POST", "checked/?create=true")
+    except (OSError, http.client.HTTPException) as fault:
+        raise Fault(
+            f"the store was not told that its copy is cleared up ({fault}); the next night does it anew"
+        ) from None
+    if status != http.HTTPStatus.OK:
+        raise Fault(f"the store did not take that its copy is cleared up ({status}); look at its journal")
     print("the store's copy of the repository is cleared up")  # noqa: T201 (the unit's journal)

@@ -115,15 +115,15 @@ def look(settings: Settings, repository: Repository) -> bool:
     return status == http.HTTPStatus.OK
 
 
-def ask(repository: Repository) -> int:
-    """The store's answer (an HTTP status) when it is asked for the repository's configuration. Raises OSError."""
+def ask(repository: Repository, method: str = "HEAD", path: str = "config") -> int:
+    """The store's answer (an HTTP status) when it is asked for something of the repository. Raises OSError."""
     place = urlsplit(repository.url.removeprefix("rest:"))
     context = ssl.create_default_context(cafile=repository.options[repository.options.index("--cacert") + 1])
     connection = http.client.HTTPSConnection(place.hostname or "", place.port, timeout=LOOK_S, context=context)
     words = f"{repository.env['RESTIC_REST_USERNAME']}:{repository.env['RESTIC_REST_PASSWORD']}"
     login = base64.b64encode(words.encode()).decode()
     with contextlib.closing(connection):
-        connection.request("HEAD", f"{place.path}config", headers={"Authorization": f"Basic {login}"})
+        connection.request(method, f"{place.path}{path}", headers={"Authorization": f"Basic {login}"})
         return connection.getresponse().status
 
 
