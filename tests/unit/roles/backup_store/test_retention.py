@@ -229,9 +229,9 @@ def test_a_backup_that_begins_in_the_moment_of_the_exchange_is_not_lost(
     assert f"data/aa/{name('pack-old')}" in everything(store.live)
 
 
-@pytest.mark.parametrize("wake", [0.0, 60.0])
+@pytest.mark.slow
 def test_killed_at_any_step_nothing_is_lost_and_the_next_run_finishes(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, wake: float
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every effect of a whole round is the one before which the power goes, in turn."""
     before = everything(store.live)
@@ -274,7 +274,6 @@ def test_killed_at_any_step_nothing_is_lost_and_the_next_run_finishes(
         if not killed:
             break
         assert keepers <= everything(round_.live).keys(), steps
-        round_.now += wake
         # The next run discards or finishes; the box goes on with what it then finds.
         for _ in range(4):
             round_.keep()
