@@ -27,7 +27,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any
 
 import pyinfra_cli.cli  # type: ignore[import-untyped]
@@ -42,6 +41,7 @@ from typing_extensions import override
 from hearth.asking.answers import AskedError
 from hearth.asking.thrift import spare_work
 from hearth.connector import HearthConnector
+from hearth.wrapping import wrap
 
 VARIABLE = "HEARTH_BATCH"
 ROUNDS = 3
@@ -87,19 +87,9 @@ def ask_at_once() -> None:
             _begin_execution(asking[state], state)
         stock(state, *arguments, **options)
 
-    _wrap(pyinfra_cli.cli, "load_deploy_file", loading_all)
-    _wrap(pyinfra_cli.util, "exec_file", loading)
-    _wrap(pyinfra_cli.cli, "run_ops", executing)
-
-
-def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
-    stock = getattr(module, name)
-
-    @wraps(stock)
-    def taught(*arguments: Any, **options: Any) -> Any:
-        return wrapper(stock, *arguments, **options)
-
-    setattr(module, name, taught)
+    wrap(pyinfra_cli.cli, "load_deploy_file", loading_all)
+    wrap(pyinfra_cli.util, "exec_file", loading)
+    wrap(pyinfra_cli.cli, "run_ops", executing)
 
 
 def _current() -> tuple[State, Host]:

@@ -18,7 +18,6 @@ import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pyinfra_cli.cli  # type: ignore[import-untyped]
@@ -30,6 +29,7 @@ from typing_extensions import override
 
 from hearth.fleet import preview
 from hearth.fleet.wire import PARENT, PLAN, REPORT
+from hearth.wrapping import wrap
 
 _PR_SET_PDEATHSIG = 1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -75,20 +75,10 @@ def report_if_asked() -> None:
 
     # Names of pyinfra's that its command line calls: after its state is made, for each host and
     # deploy file, and for each operation of a host.
-    _wrap(pyinfra_cli.cli, "connect_all", connected)
-    _wrap(pyinfra_cli.util, "exec_file", prepared)
+    wrap(pyinfra_cli.cli, "connect_all", connected)
+    wrap(pyinfra_cli.util, "exec_file", prepared)
     # The package has a function of the same name, so the module is not to be had by import.
-    _wrap(sys.modules["pyinfra.api.operation"], "ensure_shared_op_meta", named)
-
-
-def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
-    stock = getattr(module, name)
-
-    @wraps(stock)
-    def taught(*arguments: Any, **options: Any) -> Any:
-        return wrapper(stock, *arguments, **options)
-
-    setattr(module, name, taught)
+    wrap(sys.modules["pyinfra.api.operation"], "ensure_shared_op_meta", named)
 
 
 def _end_with_parent(parent: int) -> None:

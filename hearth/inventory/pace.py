@@ -17,7 +17,7 @@ import pyinfra.api.inventory
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 
-from hearth.inventory.wrapping import wrap
+from hearth.wrapping import wrap
 
 _LONGEST = "longest_name_of_hearth"
 

@@ -20,7 +20,7 @@ import pyinfra_cli.inventory  # type: ignore[import-untyped]
 from hearth.inventory.faults import InventoryError, shown, suggestion
 from hearth.inventory.groups import SLICE, groups, sliced
 from hearth.inventory.pace import quicken_pyinfra
-from hearth.inventory.wrapping import wrap
+from hearth.wrapping import wrap
 
 
 def teach_pyinfra() -> None:
