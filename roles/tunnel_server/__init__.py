@@ -219,18 +219,19 @@ def tunnel_server(
         check=f"{layout.TUNNEL_SESSIONS} status >/dev/null",
     )
     artefacts.put(
-        name=f"Put the keys that may open tunnels ({sum(len(account.keys) for account in accounts)})",
-        change="tunnel-keys",
-        artefacts=tuple(artefacts.File(*file) for account in accounts for file in key_files(account).items()),
-        check=key_check(accounts),
-    )
-    artefacts.put(
         name=f"Serve tunnels on port {' and '.join(str(port) for port in ports)}",
         change="tunnel-sshd",
         artefacts=files_of(accounts, ports, policy, routers),
         check=check(accounts),
         activate=activate(),
         verify=verify(ports),
+    )
+    # After the server: who comes in by a new key keeps the configuration that he finds.
+    artefacts.put(
+        name=f"Put the keys that may open tunnels ({sum(len(account.keys) for account in accounts)})",
+        change="tunnel-keys",
+        artefacts=tuple(artefacts.File(*file) for account in accounts for file in key_files(account).items()),
+        check=key_check(accounts),
     )
     watch = f"{_UNITS}/{WATCH}"
     artefacts.put(

@@ -6,7 +6,7 @@ Two fences stand around every account, and each has to do alone: what sshd's con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Literal
@@ -73,11 +73,16 @@ class KeyLine:
 
 @dataclass(frozen=True)
 class Account:
-    """An account of the tunnel sshd, what it is for, and every key that may use it."""
+    """An account of the tunnel sshd, what it is for, and every key that may use it.
+
+    ``open_to``: what its keys may reach, those to come too. A session keeps the configuration that it came in under,
+    so the first key must find its place open already.
+    """
 
     name: str
     kind: KindName
     keys: tuple[KeyLine, ...]
+    open_to: tuple[str, ...] = ()
 
     @property
     def forwarding(self) -> Literal["remote", "local", "yes"]:
@@ -92,8 +97,8 @@ class Account:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """PermitOpen, as ``listen``."""
-        return tuple(dict.fromkeys(place for line in self.keys for place in line.open))
+        """PermitOpen: what the keys may reach all together, now and in time."""
+        return tuple(dict.fromkeys((*self.open_to, *(place for line in self.keys for place in line.open))))
 
 
 def render(line: KeyLine) -> str:
@@ -123,7 +128,7 @@ def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
     return texts
 
 
-def household_account(households: Iterable[Household], stores: Iterable[Store] = ()) -> Account:
+def household_account(households: Sequence[Household], stores: Iterable[Store] = ()) -> Account:
     """The relay's one account for all households' tunnels; who has no tunnel key yet, or was replaced, has no line.
 
     ``stores``: those that tunnels may lead to; each household's leads to the ports of its own store and to no other.
@@ -147,6 +152,7 @@ def household_account(households: Iterable[Household], stores: Iterable[Store] =
             for household in households
             if household.tunnel_key is not None and household.replaced_by is None
         ),
+        open_to=tuple(place for household in households for place in places.get(household.backup.store or "", ())),
     )
 
 

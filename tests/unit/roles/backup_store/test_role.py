@@ -71,6 +71,14 @@ def test_a_households_key_may_open_the_ports_of_its_own_store_and_no_other() -> 
     assert "AllowTcpForwarding yes" in config((account,), (9212,))
 
 
+def test_the_way_to_the_store_is_open_before_the_first_box_is_let_in() -> None:
+    """A session keeps the configuration that it found: a box that came first would never reach the store."""
+    nobody = household_account((replace(MUELLER, tunnel_key=None),), (HERE, APART))
+
+    assert not nobody.keys
+    assert {"allowtcpforwarding yes", "permitopen 127.0.0.1:8444 127.0.0.1:8445"} <= {*effective_settings(nobody)}
+
+
 def test_without_stores_the_tunnels_account_opens_nothing() -> None:
     account = household_account((MUELLER,))
 
