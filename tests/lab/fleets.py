@@ -235,9 +235,9 @@ def would_change(plan: dict[str, Any]) -> set[str]:
     return {each["host"] for each in plan["hosts"] if each["outcome"] == "changes"}
 
 
-def changes(record: Record) -> dict[str, int]:
-    """How many operations changed something on each host that was gone to."""
-    return {host: len(end.operations) for host, end in record.hosts.items()}
+def changes(record: Record) -> dict[str, list[str]]:
+    """The operations that changed something on each host that was gone to."""
+    return {host: [each.name for each in end.operations] for host, end in record.hosts.items()}
 
 
 def four_homes(example: Path, folder: Path) -> Path:
@@ -280,6 +280,8 @@ def first_day(lab: Lab, inventory: Path, state: Path) -> Fleet:
     for name in boxes:
         fleet.wait_for_tunnel(name)
         lab.bench(name, False)
+    # The store lets the boxes in only now, so this makes their backups' repositories.
+    fleet.converge("--limit", "boxes", "--waves", "100%")
     (inventory.parent / ".gitignore").write_text(IGNORED)
     fleet.git("init", "--quiet", "--initial-branch", "main", str(inventory.parent))
     fleet.commit()
