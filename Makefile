@@ -47,7 +47,7 @@ unit: setup
 page: setup
 	$(BIN)/pytest tests/browser
 
-# hearth beside Ansible, mitogen and stock pyinfra: QUICK=1 runs everything once, FULL=1 every case. See docs/benchmarks.md.
+# hearth beside Ansible, mitogen and stock pyinfra: QUICK=1 runs everything once, FULL=1 every case.
 bench: setup $(BENCH_VENV)/.ready
 	$(BIN)/python -m demo.bench --plan $(if $(QUICK),quick,$(if $(FULL),full,usual)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only $(ONLY))

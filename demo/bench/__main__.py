@@ -1,6 +1,6 @@
 """hearth beside stock pyinfra, Ansible and Ansible with mitogen, and beside the floor, in one run.
 
-    make bench                 some half an hour; writes docs/benchmarks.md and its chart
+    make bench                 writes docs/benchmarks.md and its chart
     make bench BUDGET=300      the same with so many seconds for each peer in each case, so that all have five rounds
     make bench QUICK=1         everything once, to see that it works; writes to build/bench, as ONLY=box|crowd do
     make bench FULL=1          every number of hosts at every latency, five rounds each: many hours

@@ -18,7 +18,7 @@ PYINFRA = Path(sys.executable).with_name("pyinfra")
 VENV = REPOSITORY / ".venv-bench"
 """Ansible and mitogen; ``make bench`` makes it."""
 
-# More at once only get into each other's way on few cores: with 50, mitogen's log-ins ran into their time limit.
+# With 50 on two cores mitogen called hosts unreachable; a forked controller each is also more than they can carry.
 FORKS = 20
 CONNECT_S = 120
 BATCH_OFF = {"HEARTH_BATCH": "off"}
