@@ -1,6 +1,6 @@
 """A home as it is after the first day: the box behind its tunnel, the bench link out, the operator at his relay.
 
-The first day is lived once in a test run (relay, collect, box, collect, relay, box), and kept in snapshots from which
+The first day is lived once in a test run (relay, collect, box, collect, relay, box, collect), kept in snapshots from which
 each test file that asks for ``home`` begins.
 """
 
@@ -79,8 +79,9 @@ def first_day(
     collected(collect(operator, "mueller"))
     converged(operator.converge(limit=RELAY, deploy=RELAY_DEPLOY))
     wait_for(lambda: tunnel_is_up(lab), 60, "the tunnel")
-    # The store lets the box in only now, so this makes its backup's repository.
+    # The store lets the box in only now, so this makes its backup's repository, and the household's key.
     converged(operator.converge())
+    collected(collect(operator, "mueller"))
     lab.snapshot(MUELLER, HOME_BOX)
     lab.snapshot(RELAY, HOME_RELAY)
     return operator

@@ -272,7 +272,8 @@ def test_without_a_relay_the_operators_ssh_is_reached_at_the_name(direct: Direct
     """The operator's own machine is on the bench here: the lab's internet is not its."""
     direct.lab.set_router(MUELLER, (), "on")
     direct.lab.bench(MUELLER, True)
-    run = direct.change("alone", access="upnp", relay=None, certificates={"issuer": "operator"})
+    alone: dict[str, Any] = {"relay": None, "backup": {"enabled": False}}
+    run = direct.change("alone", access="upnp", certificates={"issuer": "operator"}, **alone)
     converged(run)
     assert run.output.index("Ask the home's router for ports") < run.output.index("Open no tunnel")
     assert direct.mappings() == {port: f"192.168.1.10:{port}" for port in (80, 443, 2222)}

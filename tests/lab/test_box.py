@@ -187,10 +187,10 @@ def test_security_headers_come_once_and_https_is_demanded_on_every_answer(box: O
         assert headers.count(f"{name}:") == 1, headers
 
 
-def test_only_ssh_and_the_web_listen_on_the_network(box: Operator) -> None:
+def test_only_ssh_the_web_and_the_page_of_the_households_key_listen_on_the_network(box: Operator) -> None:
     listening = box.lab.exec(MUELLER, ["ss", "-Hltn"]).stdout.split("\n")
     ports = {line.split()[3].rsplit(":", 1)[1] for line in listening if line and "127.0.0." not in line}
-    assert ports == {"2222", "80", "443"}
+    assert ports == {"2222", "80", "443", "7443"}
 
 
 def test_debian_updates_itself_in_the_window_from_debian_alone(box: Operator) -> None:
