@@ -1,7 +1,7 @@
 """A home as it is after the first day: the box behind its tunnel, the bench link out, the operator at his relay.
 
-The first day is lived once in a test run (relay, collect, box, collect, relay, box, collect), kept in snapshots from which
-each test file that asks for ``home`` begins.
+The first day is lived once in a test run (relay, collect, box, collect, relay, box, collect), and kept in snapshots
+from which each test file that asks for ``home`` begins.
 """
 
 from __future__ import annotations
