@@ -50,7 +50,8 @@ def operator(deploy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     inventory = copy_of_the_example(tmp_path_factory.mktemp("moving") / "inventory")
     fleet = inventory / "fleet.yaml"
     other = f"relays:\n  - name: {NEW_RELAY}\n    address: {NEW_RELAY}.home.example\n"
-    fleet.write_text(fleet.read_text().replace("relays:\n", other, 1))
+    stores = f"stores:\n  - name: {NEW_RELAY}\n"
+    fleet.write_text(fleet.read_text().replace("relays:\n", other, 1).replace("stores:\n", stores, 1))
     made = Operator(lab, inventory)
     try:
         lab.up([RELAY, NEW_RELAY, MUELLER], inventory)
