@@ -213,11 +213,12 @@ def private_keys(lab: Lab, host: str) -> set[str]:
     return set(lab.exec(host, ["python3", "-"], stdin=PRIVATE_KEYS, timeout_s=300).stdout.splitlines())
 
 
-def test_no_private_key_is_on_the_relay_but_those_of_its_own_sshds(chain: Chain) -> None:
+def test_no_private_key_is_on_the_relay_but_those_of_its_own_sshds_and_store(chain: Chain) -> None:
     """The control: the same search finds the key of the box's certificate on the box."""
     assert f"PKCS8 {layout.TLS_KEY}" in {line.replace("EC ", "PKCS8 ", 1) for line in private_keys(chain.lab, MUELLER)}
     own = {f"OPENSSH /etc/ssh/ssh_host_{kind}_key" for kind in ("ed25519", "rsa")}
-    assert private_keys(chain.lab, RELAY) == own | {f"OPENSSH {layout.TUNNEL_HOST_KEY}"}
+    own |= {f"OPENSSH {layout.TUNNEL_HOST_KEY}", "PKCS8 /etc/hearth/store/key.pem"}
+    assert private_keys(chain.lab, RELAY) == own
 
 
 @contextmanager
@@ -316,6 +317,7 @@ def test_a_household_comes_and_goes_and_no_open_connection_of_another_notices(ch
                 "Tunnels | Put the keys that may open tunnels (2)",
                 "Tunnels | End the sessions of keys that are gone",
                 "Router | Lead visitors to their households",
+                "backup store | Watch quotas and forget what is old (3)",
             }
             open_webers_tunnel(chain)
             assert chain.answers(WEBER_DOMAIN)
