@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
 	chromium chromium-driver zbar-tools
 
-.PHONY: setup demo test check lint types unit page bench bench-fleet bench-relay bench-scale clean
+.PHONY: setup demo test check lint types unit page slow lab bench bench-fleet bench-relay bench-scale clean
 
 setup: $(VENV)/.ready
 
@@ -26,10 +26,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python demo/run.py
 
-# Two files at a time, each with a lab of its own: much of what the tests do is waiting (for a guard, for a host).
-test: check
-	$(BIN)/pytest -n 2 -m slow tests/unit
-	$(BIN)/pytest -n 2 --dist loadfile tests/lab
+# All parts, also behind one that fails: one run tells everything that is wrong.
+test: setup
+	$(MAKE) --keep-going check slow lab
 
 check: lint types unit page
 
@@ -46,6 +45,13 @@ unit: setup
 # The status page in Chromium; a process of its own, since pyinfra changes Python's sockets for all that share one.
 page: setup
 	$(BIN)/pytest tests/browser
+
+slow: setup
+	$(BIN)/pytest -n 2 -m slow tests/unit
+
+# Two files at a time, each with a lab of its own: much of what the tests do is waiting (for a guard, for a host).
+lab: setup
+	$(BIN)/pytest -n 2 --dist loadfile tests/lab
 
 # hearth beside Ansible, mitogen and stock pyinfra: QUICK=1 runs everything once, FULL=1 every case.
 bench: setup $(BENCH_VENV)/.ready

@@ -74,13 +74,13 @@ def ask_at_once() -> None:
         finally:
             state.check_for_changes = asking[state].detects
 
-    def loading(stock: Callable[..., Any], filename: str, *arguments: Any, **options: Any) -> Any:
-        done = stock(filename, *arguments, **options)
-        state, host = _current()
-        # Not a file that the deploy includes, whose operations are settled with the deploy's.
-        if state in asking and filename == state.current_deploy_filename and not state.is_executing:
-            _settle(asking[state], state, host)
-        return done
+    # Around the deploy file and not in it: pyinfra numbers operations by the lines on the stack from that file on.
+    def loading(stock: Callable[..., None], state: State, load: Callable[[], Any], name: str) -> None:
+        def load_and_settle() -> None:
+            load()
+            _settle(asking[state], state, _current_host())
+
+        stock(state, load_and_settle if state in asking else load, name)
 
     def executing(stock: Callable[..., None], state: State, *arguments: Any, **options: Any) -> None:
         if state in asking:
@@ -88,14 +88,13 @@ def ask_at_once() -> None:
         stock(state, *arguments, **options)
 
     wrap(pyinfra_cli.cli, "load_deploy_file", loading_all)
-    wrap(pyinfra_cli.util, "exec_file", loading)
+    wrap(pyinfra_cli.util, "_parallel_load_hosts", loading)
     wrap(pyinfra_cli.cli, "run_ops", executing)
 
 
-def _current() -> tuple[State, Host]:
-    # Not the stand-ins that deploys see, which are whatever is current.
-    state = context.ctx_state.get()  # type: ignore[no-untyped-call]
-    return state, context.ctx_host.get()  # type: ignore[no-untyped-call]
+def _current_host() -> Host:
+    # Not the stand-in that deploys see, which is whatever is current.
+    return context.ctx_host.get()  # type: ignore[no-untyped-call,no-any-return]
 
 
 def _settle(asking: _Asking, state: State, host: Host) -> None:
