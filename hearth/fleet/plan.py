@@ -46,17 +46,18 @@ def planned(fleet: Fleet, asked: Asked, tell: Callable[[HostPlan], None] = lambd
     """
     limit = parse_limit(asked.max_removals, "--max-removals")
     change = since(fleet, asked.since) if asked.since is not None else None
-    every = choice.limited(fleet, asked.limit) if asked.limit else tuple(all_hosts(fleet))
-    touched = tuple(name for name in every if change is None or name in change.touched)
+    every = all_hosts(fleet)
+    named = choice.limited(fleet, asked.limit) if asked.limit else tuple(every)
+    touched = tuple(name for name in named if change is None or name in change.touched)
     chosen = choice.with_deploys(fleet, touched, choice.kinds_with_deploys())
-    servers = [name for name in chosen.hosts if kind_of(all_hosts(fleet)[name]) != "box"]
+    servers = [name for name in chosen.hosts if kind_of(every[name]) != "box"]
     leaving = _leaving(fleet, change)
     hosts = _ask(fleet, chosen.hosts, asked.parallel or SLICES_PER_PROCESSOR * (os.cpu_count() or 1), tell)
     return Plan(
         fleet=fleet.name,
         since=change.commit if change else None,
         hosts=hosts,
-        untouched=len(every) - len(touched),
+        untouched=len(named) - len(touched),
         # Relays and Pis take access away; without any of them in the plan nobody loses it.
         removed=dict(sorted(leaving.gone.items())) if servers else {},
         # A relay that would not change has made the move already.
