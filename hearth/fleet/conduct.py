@@ -284,7 +284,7 @@ def announcement(
 ) -> tuple[str, ...]:
     """What a run will do, in lines: removals first."""
     lines = []
-    taken = {each.slot for each in (*fleet.retired, *fleet.households)}
+    taken = {each.slot for each in fleet.retired} | {each.slot for each in fleet.households}
     for name, slot in sorted(gone.gone.items()):
         lines.append(f"Removed: {name} (slot {slot}) loses its route, its tunnel's key and its live sessions.")
         if slot not in taken:
