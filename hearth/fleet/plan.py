@@ -29,6 +29,11 @@ from hearth.inventory.hosts import Fleet
 __all__ = ["Asked", "FileChange", "HostPlan", "Plan", "Step", "host_plans", "planned"]
 
 
+# A start of pyinfra costs a second of a processor's time, as much as asking some hosts. More than in a converge, where
+# all that is in work when the budget of failures is spent comes to its end all the same.
+LARGEST_SLICE = 25
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the operator typed; see ``hearth plan --help``."""
@@ -98,7 +103,7 @@ def _ask(fleet: Fleet, hosts: Sequence[str], at_once: int, tell: Callable[[HostP
 
 
 def _cut(fleet: Fleet, hosts: Sequence[str], at_once: int) -> list[Slice]:
-    every, size, found = all_hosts(fleet), slice_size(len(hosts), at_once), list[Slice]()
+    every, size, found = all_hosts(fleet), slice_size(len(hosts), at_once, LARGEST_SLICE), list[Slice]()
     for kind, deploy in DEPLOYS.items():
         same = [every[name] for name in hosts if kind_of(every[name]) == kind]
         for start in range(0, len(same), size):

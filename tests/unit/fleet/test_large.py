@@ -18,8 +18,9 @@ from hearth.fleet.display import Live
 from hearth.fleet.events import HostEnd, RunBegin
 from hearth.fleet.history import History
 from hearth.fleet.limits import parse_waves
-from hearth.fleet.plan import Asked, planned
+from hearth.fleet.plan import LARGEST_SLICE, Asked, planned
 from hearth.fleet.resume import kept
+from hearth.fleet.slices import Slice
 from hearth.inventory import load_or_raise
 from hearth.inventory.hosts import Box, Fleet
 from tests.unit.fleet.fleets import a_fleet
@@ -85,6 +86,24 @@ def test_a_plan_derives_the_fleets_hosts_as_often_for_many_as_for_few(monkeypatc
     for households in (SMALL, LARGE):
         planned(a_fleet(households), Asked())
     assert derived.count(SMALL) == derived.count(LARGE) > 0
+
+
+def test_a_plan_starts_a_process_for_many_hosts_and_for_few_as_many_as_run_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    answers = Answers(monkeypatch)
+
+    def look(work: Slice) -> tuple[list[str], str]:
+        sizes.append(len(work.hosts))
+        return answers.look(work)
+
+    monkeypatch.setattr("hearth.fleet.slices.look", look)
+    planned(a_fleet(LARGE), Asked(parallel=2))
+    assert sorted(sizes) == [1, *[LARGEST_SLICE] * (LARGE // LARGEST_SLICE)]
+    sizes.clear()
+    planned(a_fleet(SMALL), Asked(limit=("boxes",), parallel=5))
+    assert sizes == [SMALL // 5] * 5
 
 
 def test_a_pending_run_makes_the_list_of_the_pending_once(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
