@@ -5,7 +5,7 @@
 An inventory and months of nightly records are generated; then the commands that an operator types are run on them, each
 a process of its own, and the status page is opened in Chromium. ``hearth plan`` and ``hearth converge`` run with the
 tests' stand-in for pyinfra that answers for each host at once, so the figures are hearth's own part and a stand-in's
-start for each slice; one household is changed for ``--since``. Timings here decide no test. Ten minutes for 5,000
+start for each slice; one household is changed for ``--since``. Timings here decide no test. Five minutes for 5,000
 households on two cores.
 """
 
