@@ -54,8 +54,10 @@ def with_deploys(fleet: Fleet, hosts: Iterable[str], deploys: Collection[str]) -
     """Leave out the hosts of a kind without a deploy. ``deploys``: the kinds that have one."""
     every = all_hosts(fleet)
     hosts = tuple(hosts)
-    able = tuple(name for name in hosts if kind_of(every[name]) in deploys)
-    return Chosen(able, tuple(name for name in hosts if name not in able))
+    return Chosen(
+        tuple(name for name in hosts if kind_of(every[name]) in deploys),
+        tuple(name for name in hosts if kind_of(every[name]) not in deploys),
+    )
 
 
 def kinds_with_deploys() -> frozenset[str]:
@@ -83,14 +85,15 @@ def ordered_waves(fleet: Fleet, hosts: Collection[str], ends: Iterable[Limit]) -
     A relay alone first (the canary's, when it is among them), then the other relays, stores and Pis, then the boxes:
     the canary alone, then as ``ends`` say.
     """
-    every = all_hosts(fleet)
-    boxes = [name for name in every if name in hosts and kind_of(every[name]) == "box"]
+    wanted = frozenset(hosts)
+    kinds = {name: kind_of(host) for name, host in all_hosts(fleet).items() if name in wanted}
+    boxes = [name for name, kind in kinds.items() if kind == "box"]
     canary = canary_of(fleet, boxes)
     boxes.sort(key=lambda name: name != canary)
-    relays = [name for name in every if name in hosts and kind_of(every[name]) == "relay"]
+    relays = [name for name, kind in kinds.items() if kind == "relay"]
     first = next((each.relay for each in fleet.households if each.box == canary), None)
     relays.sort(key=lambda name: name != first)
-    others = (*relays[1:], *(name for name in every if name in hosts and kind_of(every[name]) in ("store", "pi")))
+    others = (*relays[1:], *(name for name, kind in kinds.items() if kind in ("store", "pi")))
     servers = (tuple(relays[:1]), others) if relays else (others[:1], others[1:])
     return tuple(wave for wave in (*servers, *waves(boxes, ends)) if wave)
 

@@ -181,7 +181,7 @@ def prepared(fleet: Fleet, asked: Asked) -> Iterator[Prepared]:
             known = history(_records(fleet), all_hosts(fleet))
         desired = desired_states(fleet)
         resumed = _to_resume(known) if asked.resume else None
-        change = since_commit(fleet, asked.since) if asked.since is not None else None
+        change = since_commit(fleet, asked.since, desired) if asked.since is not None else None
         chosen = _chosen(fleet, asked, known, desired, resumed, change)
         gone = _removals(fleet, asked, limits, chosen.hosts, resumed, change)
         work = Work(
@@ -236,7 +236,8 @@ def _chosen(
     elif asked.changed:
         hosts = tuple(host for host in all_hosts(fleet) if not known.is_settled(host, desired[host]))
     else:
-        hosts = tuple(host for host in all_hosts(fleet) if not asked.pending or host in known.pending)
+        pending = frozenset(known.pending)
+        hosts = tuple(host for host in all_hosts(fleet) if not asked.pending or host in pending)
     hosts = tuple(host for host in hosts if change is None or host in change.touched)
     chosen = choice.with_deploys(fleet, hosts, choice.kinds_with_deploys())
     if asked.limit and chosen.without_deploy and not chosen.hosts:
@@ -283,10 +284,10 @@ def announcement(
 ) -> tuple[str, ...]:
     """What a run will do, in lines: removals first."""
     lines = []
-    resting = {each.slot for each in fleet.retired}
+    taken = {each.slot for each in fleet.retired} | {each.slot for each in fleet.households}
     for name, slot in sorted(gone.gone.items()):
         lines.append(f"Removed: {name} (slot {slot}) loses its route, its tunnel's key and its live sessions.")
-        if slot not in resting and slot not in {each.slot for each in fleet.households}:
+        if slot not in taken:
             lines.append(f"  Let its slot rest, in fleet.yaml:  retired: [{{slot: {slot}, since: {now():%Y-%m-%d}}}]")
     for move in moves.moves(fleet, {host for wave in waves for host in wave}):
         lines.append(f"Replaced: {moves.words(move)};")

@@ -126,6 +126,8 @@ class Live:
         self._task: TaskID | None = None
         self._working: set[str] = set()
         self._results: dict[str, str] = {}
+        # Counted as they come: of thousands of hosts a count for each event would cost more than the run.
+        self._counts: Counter[str] = Counter()
 
     def __enter__(self) -> Live:
         self._progress.start()
@@ -146,9 +148,9 @@ class Live:
             self._working.add(event.host)
         elif isinstance(event, HostEnd):
             self._working.discard(event.host)
-            self._results[event.host] = event.result
+            self._note(event.host, event.result)
         elif isinstance(event, Gate) and not event.passed:
-            self._results[event.host] = "failed"
+            self._note(event.host, "failed")
         self._update(event)
         text = line(event)
         if text is not None and not (isinstance(event, HostEnd) and _is_quiet(event)):
@@ -158,11 +160,17 @@ class Live:
         """Print above the bar."""
         self._progress.console.print(sentence, markup=False, soft_wrap=True)
 
+    def _note(self, host: str, result: str) -> None:
+        before = self._results.get(host)
+        if before is not None:
+            self._counts[before] -= 1
+        self._results[host] = result
+        self._counts[result] += 1
+
     def _update(self, event: Event) -> None:
         if self._task is None:
             return
-        counts = Counter(self._results.values())
-        told = [f"{counts[word]} {word}" for word in ("failed", "unreported", "skipped") if counts[word]]
+        told = [f"{self._counts[word]} {word}" for word in ("failed", "unreported", "skipped") if self._counts[word]]
         description = f"Wave {event.wave}" if isinstance(event, WaveBegin) else None
         more = {"description": description} if description else {}
         working = f"{len(self._working)} in work" if self._working else ""

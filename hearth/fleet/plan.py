@@ -29,6 +29,11 @@ from hearth.inventory.hosts import Fleet
 __all__ = ["Asked", "FileChange", "HostPlan", "Plan", "Step", "host_plans", "planned"]
 
 
+# A start of pyinfra costs a second of a processor's time, as much as asking some hosts. More than in a converge, where
+# all that is in work when the budget of failures is spent comes to its end all the same.
+LARGEST_SLICE = 25
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the operator typed; see ``hearth plan --help``."""
@@ -46,17 +51,18 @@ def planned(fleet: Fleet, asked: Asked, tell: Callable[[HostPlan], None] = lambd
     """
     limit = parse_limit(asked.max_removals, "--max-removals")
     change = since(fleet, asked.since) if asked.since is not None else None
-    every = choice.limited(fleet, asked.limit) if asked.limit else tuple(all_hosts(fleet))
-    touched = tuple(name for name in every if change is None or name in change.touched)
+    every = all_hosts(fleet)
+    named = choice.limited(fleet, asked.limit) if asked.limit else tuple(every)
+    touched = tuple(name for name in named if change is None or name in change.touched)
     chosen = choice.with_deploys(fleet, touched, choice.kinds_with_deploys())
-    servers = [name for name in chosen.hosts if kind_of(all_hosts(fleet)[name]) != "box"]
+    servers = [name for name in chosen.hosts if kind_of(every[name]) != "box"]
     leaving = _leaving(fleet, change)
     hosts = _ask(fleet, chosen.hosts, asked.parallel or SLICES_PER_PROCESSOR * (os.cpu_count() or 1), tell)
     return Plan(
         fleet=fleet.name,
         since=change.commit if change else None,
         hosts=hosts,
-        untouched=len(every) - len(touched),
+        untouched=len(named) - len(touched),
         # Relays and Pis take access away; without any of them in the plan nobody loses it.
         removed=dict(sorted(leaving.gone.items())) if servers else {},
         # A relay that would not change has made the move already.
@@ -97,7 +103,7 @@ def _ask(fleet: Fleet, hosts: Sequence[str], at_once: int, tell: Callable[[HostP
 
 
 def _cut(fleet: Fleet, hosts: Sequence[str], at_once: int) -> list[Slice]:
-    every, size, found = all_hosts(fleet), slice_size(len(hosts), at_once), list[Slice]()
+    every, size, found = all_hosts(fleet), slice_size(len(hosts), at_once, LARGEST_SLICE), list[Slice]()
     for kind, deploy in DEPLOYS.items():
         same = [every[name] for name in hosts if kind_of(every[name]) == kind]
         for start in range(0, len(same), size):

@@ -40,7 +40,9 @@ def removals(latest_first: Iterable[Record], households: Collection[str], server
     for record in latest_first:
         if record.begin.selection not in MAY_REMOVE:
             continue
-        before |= {name: slot for name, slot in record.begin.households.items() if name not in over | set(before)}
+        for name, slot in record.begin.households.items():
+            if name not in over:
+                before.setdefault(name, slot)
         said |= set(record.begin.removed)
         if record.begin.selection == "since":
             if all(record.state(server) == "converged" for server in servers if server in record.planned):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from hearth.fleet.events import HostBegin, HostEnd, State, now
 from hearth.fleet.records import Record
@@ -46,6 +46,7 @@ def attempts_of(record: Record) -> dict[str, int]:
     return dict(Counter(event.host for event in record.events if isinstance(event, HostBegin)))
 
 
-def kept(record: Record, left: tuple[str, ...]) -> dict[str, State]:
+def kept(record: Record, left: Collection[str]) -> dict[str, State]:
     """The states that stand: of the run's hosts that it will not go to again."""
+    left = frozenset(left)
     return {host: record.state(host) for host in record.planned if host not in left}

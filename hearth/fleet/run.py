@@ -112,9 +112,9 @@ def summary(states: Iterable[State]) -> str:
     return f"{total} host{'' if total == 1 else 's'}: {', '.join(each for each in told if each[0] != '0') or 'none'}"
 
 
-def slice_size(hosts: int, at_once: int) -> int:
+def slice_size(hosts: int, at_once: int, largest: int = LARGEST_SLICE) -> int:
     """How many hosts go into a slice, so that all that run at once have about the same to do."""
-    return max(1, min(LARGEST_SLICE, -(-hosts // at_once)))
+    return max(1, min(largest, -(-hosts // at_once)))
 
 
 def groups_of(hosts: Iterable[Host], kind: str) -> Groups:

@@ -41,11 +41,12 @@ class Since:
     known: int
 
 
-def since(fleet: Fleet, revision: str, checkout: Path = CHECKOUT) -> Since:
+def since(fleet: Fleet, revision: str, checkout: Path = CHECKOUT, present: Mapping[str, str] | None = None) -> Since:
     """Compare a fleet with itself at a git revision. Raises SinceError.
 
     + checkout: the folder of hearth's roles; when it lies in the inventory's repository its past counts as well,
       else only the inventory's
+    + present: the fleet's ``desired_states``, for whoever has them already: they cost as much as the past's
     """
     folder = fleet.folder.resolve()
     top = _top(folder)
@@ -59,7 +60,7 @@ def since(fleet: Fleet, revision: str, checkout: Path = CHECKOUT) -> Since:
         except (SyntaxError, OSError) as fault:
             raise SinceError(f"--since {revision}: the roles at that revision cannot be read ({fault})") from fault
     try:
-        present = desired_states(fleet, checkout)
+        present = desired_states(fleet, checkout) if present is None else present
     except OSError as fault:
         raise SinceError(f"a file of the inventory cannot be read: {fault}") from fault
     kept = {each.id for each in fleet.households}
@@ -71,10 +72,10 @@ def since(fleet: Fleet, revision: str, checkout: Path = CHECKOUT) -> Since:
     )
 
 
-def since_commit(fleet: Fleet, revision: str) -> Since:
+def since_commit(fleet: Fleet, revision: str, present: Mapping[str, str]) -> Since:
     """The same for a converge, which takes committed files alone: what is converged and then taken back without a
     commit, no later comparison could tell. Raises SinceError."""
-    found = since(fleet, revision)
+    found = since(fleet, revision, present=present)
     if commit_of(fleet.folder)[1]:
         raise SinceError(
             f"{shown(fleet.folder)} has changes that are in no commit, and no later --since could tell them: commit "

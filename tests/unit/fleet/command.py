@@ -107,10 +107,15 @@ def an_operator(folder: Path, households: int = 6) -> Operator:
         (inventory / f"households/h{number}.yaml").write_text(own)
     stand_in = folder / "stand-in"
     stand_in.mkdir()
-    program = stand_in / "pyinfra"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {REPOSITORY}/tests/unit/fleet/stand_in.py "$@"\n')
-    program.chmod(0o755)
+    write_stand_in(stand_in / "pyinfra")
     return Operator(inventory, stand_in)
+
+
+def write_stand_in(program: Path) -> None:
+    """Write a program that ``$HEARTH_PYINFRA`` may name: stand_in.py, started without looking for packages."""
+    script = Path(__file__).with_name("stand_in.py")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {script} "$@"\n')
+    program.chmod(0o755)
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> None:
