@@ -12,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -41,6 +42,10 @@ RELAY_DRIFTS = (
     "systemctl stop haproxy",
     "useradd mallory; gpasswd --add mallory hearth-operators",
 )
+
+
+BROKEN = ("echo broken >&2; exit 1", "echo nonsense", "printf 'end \\377\\n'", "kill $$")
+"""What the program that lists sessions does instead."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,15 @@ def same_plan(site: Site) -> Recorded:
     return with_batch
 
 
-@pytest.fixture
-def box(fresh_box: Operator) -> Site:
-    """A converged box."""
-    return Site(fresh_box, MUELLER, "deploys/box.py")
+def replaced(program: str) -> str:
+    """The command that puts a shell's words in the place of the program that lists sessions."""
+    return f"printf '%s\\n' '#!/bin/sh' {quote(program)} > {SESSIONS}"
+
+
+@pytest.fixture(scope="module")
+def steady(box: Operator) -> Site:
+    """A converged box; each test leaves it so. Tests that begin with another box come behind those of this one."""
+    return Site(box, MUELLER, "deploys/box.py")
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +134,9 @@ def relay(bare_relay: Operator) -> Site:
     return site
 
 
-def assert_within_budget(site: Site) -> None:
-    """Nothing changes, and both a plan and a converge ask what they need in one batch."""
-    for arguments, most in (
-        (("--dry",), MOST_PLANNED),
-        (("-y",), MOST_CONVERGED),
-        (("-y", "--no-wait"), MOST_CONVERGED),
-    ):
+def assert_within_budget(site: Site, *flags: str) -> None:
+    """Nothing changes, and both a plan and a converge (with ``flags``) ask what they need in one batch."""
+    for arguments, most in ((("--dry",), MOST_PLANNED), (("-y", *flags), MOST_CONVERGED)):
         run = site.run(*arguments)
         assert (run.status, run.changed) == (0, []), run.output[-2000:]
         assert len(run.sent) <= most, run.sent
@@ -139,15 +145,33 @@ def assert_within_budget(site: Site) -> None:
             assert set(parse_results(run.output).values()) == {"no change"}, "all of it is in pyinfra's own table"
 
 
-def test_an_unchanged_box_is_asked_once_by_an_operator_who_needs_sudo(box: Site) -> None:
-    assert_within_budget(box)
-    same_plan(box)
-    assert any(command.startswith(f"sudo -H -n {BATCH}") for command in box.run("--dry").sent)
+def test_an_unchanged_box_is_asked_once_by_an_operator_who_needs_sudo(steady: Site) -> None:
+    assert_within_budget(steady, "--no-wait")
+    assert any(command.startswith(f"sudo -H -n {BATCH}") for command in same_plan(steady).sent)
 
 
-def test_a_full_tmp_changes_neither_what_is_decided_nor_what_it_costs(box: Site) -> None:
-    fill(box.operator, "/tmp")
-    assert_within_budget(box)
+def test_a_full_tmp_changes_neither_what_is_decided_nor_what_it_costs(steady: Site) -> None:
+    """Here without --no-wait, which the test above has."""
+    fill(steady.operator, "/tmp")
+    try:
+        assert_within_budget(steady)
+    finally:
+        steady.break_("umount /tmp")
+
+
+def test_a_question_that_hangs_keeps_no_other_answer_back(steady: Site) -> None:
+    """Once: asked again, alone, it answers."""
+    steady.break_(f"cp -a {CLOUD} {CLOUD}.real")
+    hanging = f'#!/bin/sh\ntest -e /run/hung || {{ touch /run/hung; sleep 1000; }}\nexec {CLOUD}.real "$@"\n'
+    steady.operator.lab.exec(MUELLER, ["tee", CLOUD], stdin=hanging)
+    try:
+        run = steady.run("--dry", limit_s=8)
+    finally:
+        steady.break_(f"mv {CLOUD}.real {CLOUD}")
+    assert run.status == 0
+    assert run.changed == ["owncloud | Describe ownCloud 11.0.0 to the box"]
+    alone = [command for command in run.sent if not command.endswith(BATCH)]
+    assert all("MachineFact" in command or "os-release" in command or f"{CLOUD} status" in command for command in alone)
 
 
 def test_a_bare_host_is_decided_upon_as_stock(bare_box: Operator) -> None:
@@ -169,18 +193,18 @@ def test_a_box_that_was_left_half_converged_is_finished_as_stock_would(packaged_
     assert with_batch.status == 0, with_batch.output[-3000:]
 
 
-def test_a_box_where_everything_drifted_is_put_right_as_stock_would(box: Site) -> None:
+def test_a_box_where_everything_drifted_is_put_right_as_stock_would(fresh_box: Operator) -> None:
     """The list covers each kind of fact and artefact, an undo that waits among them."""
-    runs = {}
-    for batch in ("on", "off"):
-        box.operator.lab.start_from(MUELLER, "converged")
-        box.break_(*(done for done, _ in DRIFTS))
-        if batch == "on":
-            assert set(same_plan(box).changed) >= {operation for _, operation in DRIFTS}
-        runs[batch] = box.run("-y", batch=batch)
-    assert runs["on"].decisions == runs["off"].decisions
-    assert sorted(runs["on"].changed) == sorted(operation for _, operation in DRIFTS)
-    assert len(runs["on"].sent) < len(runs["off"].sent)
+    site, drift = Site(fresh_box, MUELLER, "deploys/box.py"), [done for done, _ in DRIFTS]
+    site.break_(*drift)
+    assert set(same_plan(site).changed) >= {operation for _, operation in DRIFTS}
+    with_batch = site.run("-y")
+    fresh_box.lab.start_from(MUELLER, "converged")
+    site.break_(*drift)
+    stock = site.run("-y", batch="off")
+    assert with_batch.decisions == stock.decisions
+    assert sorted(with_batch.changed) == sorted(operation for _, operation in DRIFTS)
+    assert len(with_batch.sent) < len(stock.sent)
 
 
 def test_a_relay_of_hundreds_of_households_is_asked_no_more(relay: Site, tmp_path: Path) -> None:
@@ -201,26 +225,31 @@ def test_a_relay_of_hundreds_of_households_is_asked_no_more(relay: Site, tmp_pat
 
 
 def test_a_relay_is_asked_once_and_put_right_as_stock_would(relay: Site) -> None:
+    assert_within_budget(relay, "--no-wait")
+    relay.break_(*RELAY_DRIFTS)
+    assert len(same_plan(relay).changed) >= len(RELAY_DRIFTS)
+    with_batch = relay.run("-y")
+    assert len(with_batch.changed) >= len(RELAY_DRIFTS)
     assert_within_budget(relay)
-    runs = {}
-    for batch in ("on", "off"):
-        relay.break_(*RELAY_DRIFTS)
-        plan = same_plan(relay)
-        assert len(plan.changed) >= len(RELAY_DRIFTS)
-        runs[batch] = relay.run("-y", batch=batch)
-    assert runs["on"].decisions == runs["off"].decisions
-    assert len(runs["on"].changed) >= len(RELAY_DRIFTS)
-    assert_within_budget(relay)
+    relay.break_(*RELAY_DRIFTS)
+    assert relay.run("-y", batch="off").decisions == with_batch.decisions
 
 
-@pytest.mark.parametrize("program", ["echo broken >&2; exit 1", "echo nonsense", "printf 'end \\377\\n'", "kill $$"])
-def test_a_question_that_fails_ends_a_plan_and_is_mended_by_a_converge_as_stock(relay: Site, program: str) -> None:
+@pytest.mark.parametrize("program", BROKEN)
+def test_a_question_that_fails_ends_a_plan_as_stock(relay: Site, program: str) -> None:
+    relay.break_(f"cp -a {SESSIONS} {SESSIONS}.real", replaced(program))
+    try:
+        same_plan(relay)
+    finally:
+        relay.break_(f"mv {SESSIONS}.real {SESSIONS}")
+
+
+def test_a_question_that_fails_is_mended_by_a_converge_as_stock(relay: Site) -> None:
     """The program that is asked is a file of hearth's own, which the converge puts back before it asks."""
-    relay.break_(f"printf '%s\\n' '#!/bin/sh' {json.dumps(program)} > {SESSIONS}")
-    same_plan(relay)
+    relay.break_(replaced(BROKEN[0]))
     broken = relay.run("-y")
     assert (broken.status, broken.changed) == (0, ["Tunnels | Put the program that lists and ends sessions"])
-    relay.break_(f"printf '%s\\n' '#!/bin/sh' {json.dumps(program)} > {SESSIONS}")
+    relay.break_(replaced(BROKEN[0]))
     assert relay.run("-y", batch="off").decisions == broken.decisions
 
 
@@ -242,19 +271,6 @@ def test_a_sudo_that_asks_for_a_password_is_met_as_stock_meets_it(relay: Site) -
         relay.break_("mv /etc/sudoers.d/hearth.kept /etc/sudoers.d/hearth")
     assert with_batch.decisions == stock.decisions
     assert with_batch.status != 0
-    assert_within_budget(relay)
-
-
-def test_a_question_that_hangs_keeps_no_other_answer_back(box: Site) -> None:
-    """Once: asked again, alone, it answers."""
-    box.break_(f"cp -a {CLOUD} {CLOUD}.real")
-    hanging = f'#!/bin/sh\ntest -e /run/hung || {{ touch /run/hung; sleep 1000; }}\nexec {CLOUD}.real "$@"\n'
-    box.operator.lab.exec(MUELLER, ["tee", CLOUD], stdin=hanging)
-    run = box.run("--dry", limit_s=8)
-    assert run.status == 0
-    assert run.changed == ["owncloud | Describe ownCloud 11.0.0 to the box"]
-    alone = [command for command in run.sent if not command.endswith(BATCH)]
-    assert all("MachineFact" in command or "os-release" in command or f"{CLOUD} status" in command for command in alone)
 
 
 def test_a_pi_is_asked_once(lab: Lab, lab_inventory: Path, bare_pi: None) -> None:
