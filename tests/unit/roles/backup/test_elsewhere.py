@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from roles.backup.onbox import elsewhere
+from roles.backup.onbox import elsewhere, keys
 from roles.backup.onbox.settings import Paths, Settings
-from roles.backup.onbox.system import Waits
+from roles.backup.onbox.system import Unanswered, Waits, run
 
 S3 = "s3:https://s3.example/b"
 
@@ -66,3 +66,22 @@ RETRY = "Stat(<config/>) returned error, retrying after 1.2s: Stat: "
 )
 def test_what_restic_repeats_becomes_a_sentence(tmp_path: Path, said: str, sentence: str) -> None:
     assert sentence in elsewhere.refusal(settings_of(tmp_path), said.encode())
+
+
+def test_what_a_command_said_before_its_time_was_over_is_known() -> None:
+    with pytest.raises(Unanswered) as caught:
+        run(["sh", "-c", "echo refused >&2; exec sleep 60"], timeout_s=2)
+    assert caught.value.said == b"refused\n"
+
+
+def test_a_repository_by_sftp_has_a_key_made_on_the_box_and_ssh_looks_nowhere_else(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "sftp:m@nas.example:/m")
+    keys.make_secrets_for_elsewhere(settings)
+    made = (tmp_path / "repository-ssh-key").read_text()
+    keys.make_secrets_for_elsewhere(settings)
+    assert (tmp_path / "repository-ssh-key").read_text() == made
+    assert (tmp_path / "repository-ssh-key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "repository-ssh-key.pub").read_text().startswith("ssh-ed25519 ")
+    assert not (tmp_path / "repository.env").exists()
+    (option,) = elsewhere.options(settings)[1:]
+    assert option.startswith(f"sftp.args=-F none -i {tmp_path}/repository-ssh-key ")
