@@ -26,7 +26,7 @@ from roles.backup.facts import PROGRAM, BackupStatus
 __all__ = ["PACKAGES", "backup", "packages", "services"]
 
 # apache2-utils: htpasswd, for the box's login at its store; python3-segno: the QR code on the sheet.
-PACKAGES = ("apache2-utils", "openssl", "python3", "python3-segno", "restic")
+PACKAGES = ("apache2-utils", "openssh-client", "openssl", "python3", "python3-segno", "restic")
 
 ACCOUNT = "hearth-key-page"
 SERVICE, TIMER = "hearth-backup.service", "hearth-backup.timer"
@@ -94,7 +94,10 @@ def timer(household: Household) -> str:
 
 def credentials(household: Household) -> tuple[tuple[str, str], ...]:
     """What systemd hands to the page about the key: its name there, and the file."""
-    login = "repository.env" if household.backup.repository else "store-password"
+    repository = household.backup.repository
+    login = "store-password"
+    if repository:
+        login = "repository-ssh-key" if repository.startswith("sftp:") else "repository.env"
     return (
         ("paper-key", "/etc/hearth/secrets/paper-key"),
         (login, f"/etc/hearth/secrets/{login}"),

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from . import paperkey
+from .elsewhere import is_sftp
 from .repository import WRONG_KEY, Repository, explained, key_file, opens
 from .settings import Paths, Settings
 from .system import Fault, last_words, run, text_of, write_whole
@@ -52,7 +53,8 @@ def secrets_are_made(settings: Settings) -> bool:
     if not text_of(paths.box_key) or not paths.paper_key.exists() or not paths.page_certificate.exists():
         return False
     if not settings.store:
-        return paths.credentials.exists()
+        own = (paths.ssh_key, paths.ssh_public) if is_sftp(settings) else (paths.credentials,)
+        return all(path.exists() for path in own)
     return bool(text_of(paths.store_password)) and _login_fits(settings)
 
 
@@ -67,8 +69,7 @@ def make_secrets(settings: Settings) -> None:
     if not paths.page_certificate.exists():
         make_certificate(settings)
     if not settings.store:
-        if not paths.credentials.exists():
-            write_whole(paths.credentials, CREDENTIALS)
+        make_secrets_for_elsewhere(settings)
         return
     if not text_of(paths.store_password):
         write_whole(paths.store_password, secrets.token_hex(32) + "\n")
@@ -78,6 +79,29 @@ def make_secrets(settings: Settings) -> None:
         if done.returncode:
             raise Fault(f"the login for the store could not be made: {last_words(done.stderr)}")
         write_whole(paths.store_login, done.stdout.decode().strip().partition(":")[2] + "\n", 0o644)
+
+
+def make_secrets_for_elsewhere(settings: Settings) -> None:
+    """Make the box's SSH key for a repository by SFTP, or the file that a person fills in for S3. Raises Fault."""
+    paths = settings.paths
+    if is_sftp(settings):
+        if not paths.ssh_key.exists() or not paths.ssh_public.exists():
+            make_ssh_key(settings)
+    elif not paths.credentials.exists():
+        write_whole(paths.credentials, CREDENTIALS)
+
+
+def make_ssh_key(settings: Settings) -> None:
+    """Make the box's SSH key for a repository by SFTP; the private half is on the disk last. Raises Fault."""
+    paths = settings.paths
+    with TemporaryDirectory(dir=paths.secrets) as folder:
+        key = Path(folder, "key")
+        words = ("-q", "-t", "ed25519", "-N", "", "-C", f"backup of {settings.household}", "-f", str(key))
+        made = run(["ssh-keygen", *words], timeout_s=60)
+        if made.returncode:
+            raise Fault(f"the SSH key for the backup could not be made: {last_words(made.stderr)}")
+        write_whole(paths.ssh_public, key.with_suffix(".pub").read_text(), 0o644)
+        write_whole(paths.ssh_key, key.read_text())
 
 
 def make_certificate(settings: Settings) -> None:

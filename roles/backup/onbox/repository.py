@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import urlsplit
 
+from . import elsewhere
 from .settings import Settings
-from .system import Fault, Waits, last_words, run, text_of
+from .system import Fault, Unanswered, Waits, last_words, run, text_of
 
 LOOK_S = 20
 # restic's own exit statuses (since 0.17): its documentation, "Scripting".
@@ -75,19 +76,8 @@ def the_store(settings: Settings, url: str = "") -> Repository:
             "RESTIC_REST_PASSWORD": text_of(paths.store_password),
         }
         return Repository(url or settings.repository, env, (*options, "--cacert", str(paths.certificate)), cache)
-    return Repository(settings.repository, credentials(settings), options, cache)
-
-
-def credentials(settings: Settings) -> dict[str, str]:
-    """What the repository's server wants to be told: lines NAME=VALUE, put on the box by hand. Raises Waits."""
-    path = settings.paths.credentials
-    lines = [line.partition("=") for line in text_of(path).splitlines() if "=" in line and not line.startswith("#")]
-    found = {name.strip(): value.strip() for name, _, value in lines}
-    if not found and settings.repository.startswith("s3:"):
-        raise Waits(
-            f"{path} says nothing yet: put AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… there, on the box itself"
-        )
-    return found
+    env = elsewhere.environment(settings)
+    return Repository(settings.repository, env, (*options, *elsewhere.options(settings)), cache)
 
 
 def look(settings: Settings, repository: Repository) -> bool:
@@ -96,12 +86,7 @@ def look(settings: Settings, repository: Repository) -> bool:
     restic repeats for a quarter of an hour what is refused to it, so a store is asked before.
     """
     if not settings.store:
-        done = repository.restic(settings.paths.box_key, "cat", "config", "--no-lock", timeout_s=LOOK_S * 6)
-        if done.returncode in (0, LOCKED, WRONG_KEY):
-            return True
-        if done.returncode == NO_REPOSITORY:
-            return False
-        raise Waits(f"{repository.url} cannot be used: {explained(done)}")
+        return look_elsewhere(settings, repository)
     try:
         status = ask(repository)
     except (OSError, http.client.HTTPException) as fault:
@@ -113,6 +98,21 @@ def look(settings: Settings, repository: Repository) -> bool:
     if status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND):
         raise Waits(f"the store answers {status}; look at its journal")
     return status == http.HTTPStatus.OK
+
+
+def look_elsewhere(settings: Settings, repository: Repository) -> bool:
+    """As ``look``, at a repository that is at no store."""
+    if elsewhere.is_sftp(settings):
+        elsewhere.ask_sftp(settings)
+    try:
+        done = repository.restic(settings.paths.box_key, "cat", "config", "--no-lock", timeout_s=LOOK_S)
+    except Unanswered as fault:
+        raise Waits(elsewhere.refusal(settings, fault.said)) from None
+    if done.returncode in (0, LOCKED, WRONG_KEY):
+        return True
+    if done.returncode == NO_REPOSITORY:
+        return False
+    raise Waits(elsewhere.refusal(settings, done.stderr))
 
 
 def ask(repository: Repository, method: str = "HEAD", path: str = "config") -> int:

@@ -45,6 +45,21 @@ class Paths:
         return self.secrets / "repository.env"
 
     @property
+    def ssh_key(self) -> Path:
+        """The box's own SSH key for a repository by SFTP, made on the box."""
+        return self.secrets / "repository-ssh-key"
+
+    @property
+    def ssh_public(self) -> Path:
+        """Its public half, a line for the account's authorized keys."""
+        return self.public / "repository-ssh-key.pub"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The SSH host key of a repository by SFTP, put there by hand."""
+        return self.public / "repository.known-hosts"
+
+    @property
     def store_login(self) -> Path:
         """The box's account at the store: a line of htpasswd."""
         return self.public / "store-login"

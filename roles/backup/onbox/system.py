@@ -23,6 +23,14 @@ class Waits(Fault):
     """What is still missing and comes from elsewhere: no failure of a converge."""
 
 
+class Unanswered(Fault):
+    """A command that gave no end in its time; ``said``: what stood on its standard error by then."""
+
+    def __init__(self, sentence: str, said: bytes) -> None:
+        super().__init__(sentence)
+        self.said = said
+
+
 def run(
     command: Sequence[str],
     *,
@@ -31,7 +39,7 @@ def run(
     cwd: Path | None = None,
     timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command and return what it gave, whatever its status. Raises Fault when it hangs or cannot start.
+    """Run a command and return what it gave, whatever its status. Raises Unanswered, or Fault if it cannot start.
 
     A child dies with the program and inherits its lock: what was killed leaves nobody behind who still writes.
     """
@@ -46,8 +54,9 @@ def run(
             check=False,
             close_fds=False,
         )
-    except subprocess.TimeoutExpired:
-        raise Fault(f"{Path(command[0]).name} gave no answer within {timeout_s:.0f} seconds and was ended") from None
+    except subprocess.TimeoutExpired as fault:
+        sentence = f"{Path(command[0]).name} gave no answer within {timeout_s:.0f} seconds and was ended"
+        raise Unanswered(sentence, fault.stderr or b"") from None
     except OSError as fault:
         raise Fault(f"{command[0]} cannot be started: {fault.strerror}") from None
 

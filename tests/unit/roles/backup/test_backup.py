@@ -50,6 +50,13 @@ def test_a_repository_elsewhere_gets_its_credential_from_the_box() -> None:
     assert "backup-key" not in texts(AT_STORE)[page], "the page has no key that opens the repository by itself"
 
 
+def test_a_repository_by_sftp_gets_the_boxs_own_key_and_no_file_to_fill_in() -> None:
+    box = with_backup(repository="sftp:m@nas.example:/m")
+    page = texts(box)[f"/etc/systemd/system/{backup.PAGE}"]
+    assert "LoadCredential=repository-ssh-key:/etc/hearth/secrets/repository-ssh-key" in page
+    assert "repository.env" not in page
+
+
 def test_the_box_backs_up_in_its_households_window_and_not_before_it_is_restored() -> None:
     timer = texts(AT_STORE)[f"/etc/systemd/system/{backup.TIMER}"]
     assert "OnCalendar=*-*-* 03:" in timer

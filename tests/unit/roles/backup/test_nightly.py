@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from roles.backup.onbox import files, nightly, prove, repository
-from roles.backup.onbox.settings import Paths, Settings, parse
-from roles.backup.onbox.system import Fault, Waits
+from roles.backup.onbox import files, nightly, prove
+from roles.backup.onbox.settings import parse
+from roles.backup.onbox.system import Fault
 
 SETTINGS = 'household = "m"\ndomain = "m.example"\nrepository = "s3:https://s/b"\nadmins = ["r"]\npage_port = 7443\n'
 
@@ -60,14 +60,6 @@ def test_the_sample_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     chosen = files.sample(tmp_path, 0)
     assert 0 < len(chosen) <= 20
     assert chosen != files.sample(tmp_path, 0) or chosen != files.sample(tmp_path, 0), "it is by chance"
-
-
-def test_a_repository_elsewhere_waits_until_its_credentials_are_on_the_box(tmp_path: Path) -> None:
-    settings = Settings(**{**parse(SETTINGS + "store = false\n").__dict__, "paths": Paths(secrets=tmp_path)})
-    with pytest.raises(Waits, match=r"repository\.env says nothing yet: put AWS_ACCESS_KEY_ID"):
-        repository.credentials(settings)
-    (tmp_path / "repository.env").write_text("# a comment = none\nAWS_ACCESS_KEY_ID = a\nAWS_SECRET_ACCESS_KEY=b=c\n")
-    assert repository.credentials(settings) == {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b=c"}
 
 
 def test_a_description_of_another_form_is_refused() -> None:
