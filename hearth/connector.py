@@ -9,7 +9,8 @@ What it adds to pyinfra's own SSH connector:
 - what its operations ask is asked in one command and answered from memory, until something is written
   (``hearth.asking``);
 - TCP_NODELAY, which paramiko leaves unset (facts: 49 ms instead of 4 ms a command on loopback);
-- a fleet's run holds the host's own lock for as long as it is connected (``hearth.hostlock``);
+- a fleet's run holds the host's own lock for as long as it is connected, and each command beyond that, until it has
+  ended (``hearth.hostlock``);
 - a host that is done with can be left early (``leave``), and is reached again if somebody does need it;
 - ``connect_anew`` logs in a second time, for ``hearth.guard``, and ``reconnect`` replaces a connection that a change
   has cut.
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from paramiko import SSHException
+from paramiko import Channel, SSHException
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
@@ -39,7 +40,7 @@ from typing_extensions import Unpack, override
 
 from hearth.asking import batch
 from hearth.asking.answers import Answers, question_of
-from hearth.hostlock import hold
+from hearth.hostlock import hold, under_lock
 from hearth.inventory.hosts import Road
 from hearth.login import NoRoadError, RefusedError, first_open
 
@@ -83,6 +84,7 @@ class HearthConnector(SSHConnector):
         super().__init__(state, host)
         self.answers = Answers()
         self._left = False
+        self._lock: Channel | None = None
 
     @override
     @staticmethod
@@ -204,6 +206,9 @@ class HearthConnector(SSHConnector):
                 click.echo(f"{self.host.print_prefix}>>> (in one batch) {command}", err=True)
             return True, answer
         self._come_back()
+        # The lock is root's.
+        if self._lock is not None and not (arguments.get("_su_user") or arguments.get("_sudo_user")):
+            command = under_lock(command)
         return super().run_shell_command(command, print_output, print_input, **arguments)
 
     @override
