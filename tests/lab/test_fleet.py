@@ -132,7 +132,9 @@ def test_a_box_that_another_machine_converges_is_left_alone(fleet: Fleet) -> Non
         fleet.lab.exec(MUELLER, ["systemctl", "stop", "other"])
 
 
-def test_after_kill_9_in_a_wave_resume_waits_for_the_last_commands_and_converges_none_twice_at_a_time(fleet: Fleet) -> None:
+def test_after_kill_9_in_a_wave_resume_waits_for_the_last_commands_and_converges_none_twice_at_a_time(
+    fleet: Fleet,
+) -> None:
     wave = [SCHMIDT, WEBER, KOCH]
     boxes = [replace(fleet.operator, host=box) for box in wave]
     for box in boxes:
