@@ -165,6 +165,10 @@ class HearthConnector(SSHConnector):
             arguments["_sudo"] = True
         return arguments
 
+    def _locked(self, command: StringCommand) -> StringCommand:
+        """A command of root's as the host's lock wants it, when this run holds the lock."""
+        return command if self._lock is None else under_lock(command)
+
     def gather(self, questions: Iterable[str]) -> None:
         """Ask all of these questions in one command, to have their answers by heart."""
         self.answers.gather(questions, self._ask)
@@ -172,7 +176,8 @@ class HearthConnector(SSHConnector):
     def _ask(self, script: bytes) -> bytes:
         """Run a batch as root; raises ConnectError when it fails, or when anything is printed beside the answers."""
         self._come_back()
-        command = batch.COMMAND if self.user == "root" else f"sudo -H -n {batch.COMMAND}"
+        locked = self._locked(StringCommand(batch.COMMAND)).get_raw_value()
+        command = locked if self.user == "root" else f"sudo -H -n {locked}"
         if self.client is None:
             raise ConnectError("there is no connection")
         try:
@@ -207,8 +212,8 @@ class HearthConnector(SSHConnector):
             return True, answer
         self._come_back()
         # The lock is root's.
-        if self._lock is not None and not (arguments.get("_su_user") or arguments.get("_sudo_user")):
-            command = under_lock(command)
+        if not (arguments.get("_su_user") or arguments.get("_sudo_user")):
+            command = self._locked(command)
         return super().run_shell_command(command, print_output, print_input, **arguments)
 
     @override

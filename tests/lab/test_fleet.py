@@ -150,10 +150,16 @@ def test_after_kill_9_in_a_wave_resume_waits_for_the_last_commands_and_converges
     ended(process)
     wait_for(lambda: not fleet.slices(), 10, "the kernel to end the slices")
     resume = fleet.start("converge", "--yes", "--attempts", "1", "--resume")
-    for box in boxes:
-        wait_for(lambda box=box: waits(box), 90, f"the new run to find {box.host}'s last command")  # type: ignore[misc]
-        assert held(box)
-        fleet.lab.exec(box.host, ["rm", "/run/hold"])
+    left = list(boxes)
+
+    def all_have_waited() -> bool:
+        for box in filter(waits, tuple(left)):
+            assert held(box), "the command that the killed run began"
+            fleet.lab.exec(box.host, ["rm", "/run/hold"])
+            left.remove(box)
+        return not left
+
+    wait_for(all_have_waited, 120, "the new run to wait at each box")
     run = ended(resume)
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}\n{fleet.logs()}"
     for box in boxes:
