@@ -9,7 +9,8 @@ What it adds to pyinfra's own SSH connector:
 - what its operations ask is asked in one command and answered from memory, until something is written
   (``hearth.asking``);
 - TCP_NODELAY, which paramiko leaves unset (facts: 49 ms instead of 4 ms a command on loopback);
-- a fleet's run holds the host's own lock for as long as it is connected (``hearth.hostlock``);
+- a fleet's run holds the host's own lock for as long as it is connected, and each command beyond that, until it has
+  ended (``hearth.hostlock``);
 - a host that is done with can be left early (``leave``), and is reached again if somebody does need it;
 - ``connect_anew`` logs in a second time, for ``hearth.guard``, and ``reconnect`` replaces a connection that a change
   has cut.
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from paramiko import SSHException
+from paramiko import Channel, SSHException
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
@@ -39,7 +40,7 @@ from typing_extensions import Unpack, override
 
 from hearth.asking import batch
 from hearth.asking.answers import Answers, question_of
-from hearth.hostlock import hold
+from hearth.hostlock import hold, under_lock
 from hearth.inventory.hosts import Road
 from hearth.login import NoRoadError, RefusedError, first_open
 
@@ -83,6 +84,7 @@ class HearthConnector(SSHConnector):
         super().__init__(state, host)
         self.answers = Answers()
         self._left = False
+        self._lock: Channel | None = None
 
     @override
     @staticmethod
@@ -163,6 +165,10 @@ class HearthConnector(SSHConnector):
             arguments["_sudo"] = True
         return arguments
 
+    def _locked(self, command: StringCommand) -> StringCommand:
+        """A command of root's as the host's lock wants it, when this run holds the lock."""
+        return command if self._lock is None else under_lock(command)
+
     def gather(self, questions: Iterable[str]) -> None:
         """Ask all of these questions in one command, to have their answers by heart."""
         self.answers.gather(questions, self._ask)
@@ -170,7 +176,8 @@ class HearthConnector(SSHConnector):
     def _ask(self, script: bytes) -> bytes:
         """Run a batch as root; raises ConnectError when it fails, or when anything is printed beside the answers."""
         self._come_back()
-        command = batch.COMMAND if self.user == "root" else f"sudo -H -n {batch.COMMAND}"
+        locked = self._locked(StringCommand(batch.COMMAND)).get_raw_value()
+        command = locked if self.user == "root" else f"sudo -H -n {locked}"
         if self.client is None:
             raise ConnectError("there is no connection")
         try:
@@ -204,6 +211,9 @@ class HearthConnector(SSHConnector):
                 click.echo(f"{self.host.print_prefix}>>> (in one batch) {command}", err=True)
             return True, answer
         self._come_back()
+        # The lock is root's.
+        if not (arguments.get("_su_user") or arguments.get("_sudo_user")):
+            command = self._locked(command)
         return super().run_shell_command(command, print_output, print_input, **arguments)
 
     @override

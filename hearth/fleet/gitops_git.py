@@ -20,6 +20,9 @@ from hearth.inventory.faults import UNPRINTABLE, quoted
 
 TIMEOUT_S = 600.0
 CANDIDATE = "refs/hearth/candidate"
+OTHERS = (
+    "the repository belongs to another account of this machine; give it by ssh://, or to the account that runs hearth"
+)
 # info/attributes has the last word over every .gitattributes (gitattributes(5)).
 ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding -merge -diff\n"
 # Written into the repository too, so that whoever looks into it with git sees the files as they were put.
@@ -83,7 +86,9 @@ class Repository:
                 "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--", source, refspec, settings=_FETCH
             )
         except GitError as fault:
-            raise GitError(f"cannot fetch {branch} of {source}: {fault}") from fault
+            # git's advice is a setting that would not be read here.
+            why = OTHERS if "dubious ownership" in str(fault) else fault
+            raise GitError(f"cannot fetch {branch} of {source}: {why}") from fault
         return self._git("rev-parse", "--verify", f"{CANDIDATE}^{{commit}}").strip()
 
     def signature(self, commit: str, signers: Path) -> Signature | None:

@@ -165,7 +165,7 @@ class Fleet:
         command = ["journalctl", f"--after-cursor={cursor}", "--identifier=sudo", "--output=json"]
         lines = [json.loads(line) for line in self.lab.exec(host, command).stdout.splitlines()]
         told = [(line["MESSAGE"], line["_PID"]) for line in lines if isinstance(line["MESSAGE"], str)]
-        keepers = {process for message, process in told if LOCK in message}
+        keepers = {process for message, process in told if "--no-fork" in message and LOCK in message}
         return [
             ("session opened" in message, process)
             for message, process in told

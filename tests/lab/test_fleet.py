@@ -56,6 +56,11 @@ def held(box: Operator) -> bool:
     return box.lab.exec(box.host, ["pgrep", "-x", Path(SUMS).name], check=False).returncode == 0
 
 
+def waits(box: Operator) -> bool:
+    """Whether a converge that has locked a box waits for a command of the one before it."""
+    return box.lab.exec(box.host, ["pgrep", "-f", f"^flock .*{LOCK}.commands true"], check=False).returncode == 0
+
+
 def test_a_converged_fleet_passes_its_gates_and_nothing_changes(fleet: Fleet) -> None:
     record = fleet.converge("--waves", "1,100%")
     assert states(record) == dict.fromkeys(HOSTS, "converged")
@@ -127,7 +132,9 @@ def test_a_box_that_another_machine_converges_is_left_alone(fleet: Fleet) -> Non
         fleet.lab.exec(MUELLER, ["systemctl", "stop", "other"])
 
 
-def test_after_kill_9_in_a_wave_resume_converges_all_and_none_twice_at_a_time(fleet: Fleet) -> None:
+def test_after_kill_9_in_a_wave_resume_waits_for_the_last_commands_and_converges_none_twice_at_a_time(
+    fleet: Fleet,
+) -> None:
     wave = [SCHMIDT, WEBER, KOCH]
     boxes = [replace(fleet.operator, host=box) for box in wave]
     for box in boxes:
@@ -142,11 +149,22 @@ def test_after_kill_9_in_a_wave_resume_converges_all_and_none_twice_at_a_time(fl
     process.send_signal(signal.SIGKILL)
     ended(process)
     wait_for(lambda: not fleet.slices(), 10, "the kernel to end the slices")
+    resume = fleet.start("converge", "--yes", "--attempts", "1", "--resume")
+    left = list(boxes)
+
+    def all_have_waited() -> bool:
+        for box in filter(waits, tuple(left)):
+            assert held(box), "the command that the killed run began"
+            fleet.lab.exec(box.host, ["rm", "/run/hold"])
+            left.remove(box)
+        return not left
+
+    wait_for(all_have_waited, 120, "the new run to wait at each box")
+    run = ended(resume)
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}\n{fleet.logs()}"
     for box in boxes:
-        fleet.lab.exec(box.host, ["rm", "/run/hold"])
-        wait_for(lambda box=box: not held(box), 30, f"what {box.host} was told last")  # type: ignore[misc]
         remove_interposed(box, SUMS)
-    resumed = fleet.converge("--resume")
+    resumed = fleet.record()
 
     assert states(resumed) == dict.fromkeys(BOXES, "converged")
     assert len(fleet.records()) == len(before) + 1, "one run, one record"

@@ -50,9 +50,10 @@ def judged(tool: str, *arguments: str, text: str = "") -> subprocess.CompletedPr
 
 
 def complaints(workflow: Path) -> list[str]:
-    """What linters say against a pipeline: its form (GitHub's own schema), its safety, and its scripts."""
+    """What linters say against a pipeline: its form (GitHub's own schema), its meaning, its safety, and its scripts."""
     tools = [
         judged("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow)),
+        judged("actionlint", "-oneline", "-shellcheck=", "-pyflakes=", str(workflow)),
         judged("zizmor", "--offline", "--quiet", "--no-config", str(workflow)),
     ]
     steps = [step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]]
@@ -69,6 +70,8 @@ def test_linters_have_nothing_against_the_pipeline() -> None:
     ("old", "new", "words"),
     [
         ("    runs-on: self-hosted\n", "    runs_on: self-hosted\n", "runs_on"),
+        ('cron: "17 2 * * *"', 'cron: "17 92 * * *"', "invalid CRON format"),
+        ("github.event_name", "github.event.name.", "[expression]"),
         ("mkdir comment\n", "echo ${{ github.head_ref }}\n", "template-injection"),
         ("rm -rf request comment", "rm -rf $NUMBER", "SC2086"),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import shlex
+import signal
 import socket
 import subprocess
 import threading
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from pyinfra.api.command import MaskString, QuoteString, StringCommand
 
 from hearth import hostlock
 
@@ -59,6 +63,73 @@ def test_a_connection_that_ends_frees_the_host(take: Take) -> None:
     assert answer(first) == "held\n"
     first.communicate()
     assert answer(take("two")) == "held\n"
+
+
+def told(token: str, command: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[str]:
+    """A command that the operator with this token sends, as the host runs it."""
+    monkeypatch.setenv(hostlock.VARIABLE, token)
+    line = hostlock.under_lock(StringCommand(command)).get_raw_value()
+    return subprocess.Popen(["sh", "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_host_is_free_only_when_the_last_command_of_a_killed_operator_has_ended(
+    take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = take("one")
+    assert answer(killed) == "held\n"
+    last = told("one", "echo begun; read line; exit 7", monkeypatch)
+    assert answer(last) == "begun\n"
+    killed.communicate()
+    assert answer(take("two")) == "working\n"
+    last.communicate()
+    assert last.returncode == 7, "a command's status is its own"
+    assert answer(take("two")) == "held\n"
+
+
+def test_commands_of_one_operator_do_not_wait_for_each_other_nor_he_for_them_when_he_comes_back(
+    take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off = take("one")
+    assert answer(cut_off) == "held\n"
+    first, second = (told("one", "echo begun; read line", monkeypatch) for _ in range(2))
+    assert [answer(first), answer(second)] == ["begun\n", "begun\n"]
+    assert answer(take("one")) == "held\n"
+    for process in (first, second, cut_off):
+        process.communicate()
+
+
+def test_a_command_that_comes_too_late_does_not_begin(
+    take: Take, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    killed = take("one")
+    assert answer(killed) == "held\n"
+    killed.communicate()
+    assert answer(take("two")) == "held\n"
+    late = told("one", f"touch {tmp_path}/done", monkeypatch)
+    late.communicate()
+    assert (late.returncode, (tmp_path / "done").exists()) == (1, False)
+
+
+def test_what_a_command_leaves_running_does_not_keep_the_host(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = take("one")
+    assert answer(holder) == "held\n"
+    command = told("one", "sleep 60 >/dev/null 2>&1 & echo $!", monkeypatch)
+    left, _ = command.communicate()
+    holder.communicate()
+    try:
+        assert answer(take("two")) == "held\n"
+    finally:
+        os.kill(int(left), signal.SIGKILL)
+
+
+def test_a_secret_in_a_locked_command_stays_masked_and_its_quotes_stay_what_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(hostlock.VARIABLE, "mine")
+    locked = hostlock.under_lock(StringCommand("echo", QuoteString("it's"), MaskString("hunter2")))
+    assert "hunter2" not in str(locked)
+    assert "hunter2" in locked.get_raw_value()
+    assert shlex.split(shlex.split(locked.get_raw_value())[-1])[-3:] == ["echo", "it's", "hunter2"]
 
 
 def test_a_command_that_nobody_asked_to_lock_takes_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
