@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from demo.full_relay import full_relay  # noqa: E402
 from hearth.lab.generate import household, key, write  # noqa: E402
+from hearth.lab.process import LabError  # noqa: E402
 
 COMMANDS = Path(sys.executable).parent
 PATIENCE_S = 600.0
@@ -77,10 +78,21 @@ def measured(command: Sequence[str], until: Callable[[], bool] | None = None) ->
     return Cost(wall, cpu, after.ru_maxrss / 1024)
 
 
-def main(households: int) -> None:
-    """Generate, measure, and print the table."""
+def main(households: int) -> int:
+    """Generate, measure, print a table each for the commands and for the relay; exit status 1 without a relay."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    table = Table("command", "seconds", "CPU seconds", "MiB", box=None)
+    _print(f"{households} households; MiB: the largest process so far", _commands(households))
+    try:
+        _print(f"a relay with {households // 2} of them", _relay(households // 2))
+    except (subprocess.CalledProcessError, LabError) as fault:
+        said = f"\n{fault.output}" if isinstance(fault, subprocess.CalledProcessError) and fault.output else ""
+        sys.stderr.write(f"The relay could not be measured: {fault}{said}\n")
+        return 1
+    return 0
+
+
+def _commands(households: int) -> Iterator[tuple[str, Cost]]:
+    """What the operator's commands cost on a generated fleet."""
     with (
         tempfile.TemporaryDirectory(prefix="hearth-scale-") as temporary,
         socket.create_server(("127.0.0.1", 0)) as box,
@@ -97,19 +109,25 @@ def main(households: int) -> None:
             ([pyinfra, f"{folder}/", "deploys/box.py", "--limit", f"box-{home}"], partial(_knocked, box)),
             ([pyinfra, f"{folder}/", "debug-inventory"], None),
         ):
-            cost = measured(words, until)
             told = " ".join(Path(word).name if "/" in word else word for word in words)
-            end = " to the first connection" if until else ""
-            table.add_row(f"{told}{end}", f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
-    with full_relay(households // 2) as relay:
+            yield f"{told}{' to the first connection' if until else ''}", measured(words, until)
+
+
+def _relay(households: int) -> Iterator[tuple[str, Cost]]:
+    """What it costs to plan a converged relay, near and far."""
+    with full_relay(households) as relay:
         for milliseconds in (0, FAR_MS):
             with relay.far(milliseconds) as plan:
-                cost = measured(plan)
-            told = f"pyinfra inventory deploys/relay.py --dry, {households // 2} households, {milliseconds} ms away"
-            table.add_row(told, f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
-    console = Console(highlight=False)
-    load = os.getloadavg()[0]
-    console.print(f"{households} households, {os.cpu_count()} cores, load {load:.1f}; MiB: the largest process so far")
+                told = f"pyinfra inventory deploys/relay.py --dry, {households} households, {milliseconds} ms away"
+                yield told, measured(plan)
+
+
+def _print(title: str, costs: Iterable[tuple[str, Cost]]) -> None:
+    table = Table("command", "seconds", "CPU seconds", "MiB", box=None)
+    for told, cost in costs:
+        table.add_row(told, f"{cost.wall_s:.1f}", f"{cost.cpu_s:.1f}", f"{cost.memory_mib:.0f}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{title}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     console.print(table)
 
 
@@ -132,4 +150,4 @@ def _know(folder: Path, home: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))

@@ -105,4 +105,4 @@ def run(command: Sequence[str]) -> None:
         check=False,
     )
     if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout[-2000:])
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout[-4000:])

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -152,10 +152,14 @@ def is_as_wanted(artefact: File | Link, found: PathState | None) -> bool:
     )
 
 
-def is_settled(state: State, artefacts: Iterable[File | Link], absent: Iterable[str], wanted: str) -> bool:
-    """Whether the host has all of it, activated, with no undo waiting."""
+def is_settled(state: State, artefacts: Collection[File | Link], absent: Iterable[str], wanted: str) -> bool:
+    """Whether the host has all of it, activated, with no undo waiting.
+
+    Where nothing is to be there and nothing ever was, there is nothing to activate: a role that a host never had.
+    """
+    never_there = not artefacts and not state.applied
     return (
-        state.applied == wanted
+        (state.applied == wanted or never_there)
         and not state.unsettled
         and all(is_as_wanted(artefact, state.paths.get(artefact.path)) for artefact in artefacts)
         and not any(path in state.paths for path in absent)

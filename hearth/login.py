@@ -17,9 +17,9 @@ import paramiko
 from paramiko.client import SSHClient as ParamikoClient
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.connectors.ssh_util import load_key_with_certificate
-from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from hearth.inventory.hosts import Road
+from hearth.line import Line
 
 KEEPALIVE_S = 15
 # What paramiko would print of a closed tunnel on standard error is told in words, by NoRoadError.
@@ -47,9 +47,9 @@ def pin(client: ParamikoClient, road: Road) -> None:
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
 
 
-def login(road: Road, timeout_s: float) -> SSHClient:
+def login(road: Road, timeout_s: float) -> Line:
     """Log in over one road. Raises NoRoadError (RefusedError when sshd refused) with the reason in words."""
-    client = SSHClient()
+    client = Line()
     pin(client, road)
     connection = None
     try:
@@ -179,7 +179,7 @@ def _close_relays() -> None:
             relay.close()
 
 
-def first_open(name: str, roads: Sequence[Road], timeout_s: float) -> tuple[SSHClient, Road]:
+def first_open(name: str, roads: Sequence[Road], timeout_s: float) -> tuple[Line, Road]:
     """Log in over the first road that lets us in. Raises NoRoadError naming every road and its reason.
 
     When every road was refused, it is a RefusedError.

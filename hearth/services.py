@@ -66,6 +66,16 @@ def target(name: str) -> str:
     return "timers.target" if name.endswith(".timer") else "multi-user.target"
 
 
+def enabling(*names: str) -> str:
+    """The shell command that has Debian's own units started at boot, where they are not already.
+
+    For each that has an init script besides, to enable it once more costs three reloads of systemd.
+    """
+    return " && ".join(
+        f"{{ systemctl is-enabled --quiet {name} || systemctl enable --quiet {name}; }}" for name in names
+    )
+
+
 @operation()
 def running(names: tuple[str, ...]) -> Generator[StringCommand, None, None]:
     """Enable and start those of the units ``names`` (with their endings) that are not."""

@@ -43,6 +43,9 @@ RECOVERY = "hearth-recover.service"
 """hearth's own unit and the link that enables it: the others have no undo to finish at boot."""
 # Made on the box, each time anew; what the cloud and Debian keep about their own running.
 MADE_THERE = (
+    "etc/hearth/backup/page-certificate.pem",
+    "etc/hearth/backup/page-key.pem",
+    "etc/hearth/backup/store-login",
     "etc/hearth/tls",
     "etc/hearth/tunnel/key",
     "etc/hearth/tunnel/key.pub",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hearth import artefacts, layout
+from hearth import artefacts, layout, services
 from hearth.inventory.model import Household
 from hearth.render import template
 
@@ -122,7 +122,7 @@ def apache(household: Household) -> None:
         change="proxy-guard",
         artefacts=proxy_guard(),
         check=f"nft --check --file {PROXY_RULES}",
-        activate=f"systemctl daemon-reload && systemctl enable --quiet {PROXY_GUARD} && "
+        activate=f"systemctl enable --quiet --no-reload {PROXY_GUARD} && systemctl daemon-reload && "
         f"systemctl reload-or-restart {PROXY_GUARD}",
     )
     artefacts.put(
@@ -137,7 +137,7 @@ def apache(household: Household) -> None:
         absent=UNWANTED,
         check="apache2ctl -t",
         # A reload keeps connections, but the unit's limits hold for a new process only.
-        activate="systemctl daemon-reload && systemctl enable --quiet apache2 && "
+        activate=f"systemctl daemon-reload && {services.enabling('apache2.service')} && "
         f"if {UNIT_IN_EFFECT}; then systemctl reload apache2; else systemctl restart apache2; fi",
         verify=ANSWERS,
     )

@@ -41,10 +41,10 @@ _UNITS = "/etc/systemd/system"
 _OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 
 ACTIVATE = (
-    f"if test -e {_UNITS}/{SOCKET}; then systemctl daemon-reload && systemd-sysusers {SYSUSERS} && "
+    f"if test -e {_UNITS}/{SOCKET}; then systemctl enable --quiet --no-reload {SOCKET} {SETTLE_PATH} && "
+    f"systemctl daemon-reload && systemd-sysusers {SYSUSERS} && "
     # A page that somebody has open speaks of the settings as they were.
-    f"systemctl stop {PAGE} && systemctl enable --quiet {SOCKET} {SETTLE_PATH} && "
-    f"systemctl restart {SOCKET} {SETTLE_PATH}; "
+    f"systemctl stop {PAGE} && systemctl restart {SOCKET} {SETTLE_PATH}; "
     f"else systemctl stop {SOCKET} {SETTLE_PATH} {PAGE} 2>/dev/null; systemctl daemon-reload; "
     f"rm -f {_UNITS}/sockets.target.wants/{SOCKET} {_UNITS}/paths.target.wants/{SETTLE_PATH}; fi; "
     f"if test -e {_UNITS}/{TIMER}; then systemctl enable --quiet {TIMER} && systemctl restart {TIMER}; "

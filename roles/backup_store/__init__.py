@@ -34,7 +34,7 @@ LOGINS = f"{FOLDER}/htpasswd"
 SETTINGS = f"{FOLDER}/store.toml"
 PROGRAM = f"{layout.PROGRAMS}/hearth-store"
 SERVER, OFFERS = "hearth-store.service", "hearth-store-offers.service"
-KEEP, TIMER, CHECKED = "hearth-store-keep.service", "hearth-store-keep.timer", "hearth-store-checked.path"
+KEEP, TIMER, CHECKED = "hearth-store-keep.service", "hearth-store-keep.timer", "hearth-store-checked.service"
 SERVICES = (SERVER, OFFERS, TIMER, CHECKED)
 
 _UNITS = "/etc/systemd/system"
@@ -158,16 +158,14 @@ def units(store: Store, households: tuple[Household, ...]) -> tuple[artefacts.Fi
     )
 
 
-def program(households: tuple[Household, ...]) -> tuple[artefacts.File | artefacts.Link, ...]:
+def program() -> tuple[artefacts.File | artefacts.Link, ...]:
     """The program and the units that start it."""
-    own = {
-        "account": ACCOUNT,
-        "root": ROOT,
-        "program": PROGRAM,
-        "offers": f"{ROOT}/offers",
-        "unit": KEEP,
-        "notes": NOTES,
-    }
+
+    def unit(verb: str, description: str, *, stays: bool) -> str:
+        own = {"account": ACCOUNT, "root": ROOT, "program": PROGRAM, "notes": NOTES}
+        return template(__file__, "keep.service.j2", verb=verb, description=description, stays=stays, **own)
+
+    look_after, take_over = "Look after the households' backups: quotas and retention", "Take over what boxes clear up"
     return (
         artefacts.File(PROGRAM, (_HERE / "files/hearth-store").read_text(), mode="755"),
         artefacts.Link("/usr/local/sbin/hearth-store", PROGRAM),
@@ -175,9 +173,9 @@ def program(households: tuple[Household, ...]) -> tuple[artefacts.File | artefac
             artefacts.File(f"{layout.PROGRAMS}/hearth_store/{path.name}", _OWNED + path.read_text())
             for path in sorted((_HERE / "onhost").glob("*.py"))
         ),
-        artefacts.File(f"{_UNITS}/{KEEP}", template(__file__, "keep.service.j2", **own)),
+        artefacts.File(f"{_UNITS}/{KEEP}", unit("keep", look_after, stays=False)),
         artefacts.File(f"{_UNITS}/{TIMER}", template(__file__, "keep.timer.j2")),
-        artefacts.File(f"{_UNITS}/{CHECKED}", template(__file__, "checked.path.j2", households=households, **own)),
+        artefacts.File(f"{_UNITS}/{CHECKED}", unit("watch", take_over, stays=True)),
     )
 
 
@@ -247,7 +245,7 @@ def backup_store(store: Store, households: tuple[Household, ...]) -> None:
     artefacts.put(
         name=f"Watch quotas and forget what is old ({len(households)})",
         change="store-keep",
-        artefacts=(artefacts.File(SETTINGS, settings(store, households)), *program(households)),
+        artefacts=(artefacts.File(SETTINGS, settings(store, households)), *program()),
         check=f"systemd-analyze verify {_UNITS}/{TIMER} {_UNITS}/{CHECKED} && "
         f"runuser -u {ACCOUNT} -- {PROGRAM} status >/dev/null",
         activate=_activate((TIMER, CHECKED)),

@@ -10,7 +10,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.server import Hostname
 
-from hearth import artefacts, operators
+from hearth import artefacts, operators, services
 from hearth.inventory.hosts import Host
 from hearth.render import template
 
@@ -41,6 +41,6 @@ def base(machine: Host) -> None:
             artefacts.File("/etc/systemd/timesyncd.conf.d/hearth.conf", template(__file__, "timesyncd.conf.j2")),
         ),
         # In a container, where the machine outside keeps the clock, systemd skips the unit and start is no error.
-        activate="systemctl enable --quiet systemd-timesyncd && systemctl restart systemd-timesyncd",
+        activate=f"{services.enabling('systemd-timesyncd')} && systemctl restart systemd-timesyncd",
     )
     operators.present(name="Make the operators' accounts", names=tuple(person.name for person in machine.operators))

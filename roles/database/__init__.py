@@ -39,7 +39,7 @@ def database(box: Box) -> None:
         artefacts=mariadb_files(),
         # Prints its help when it understands every option, and fails when it does not.
         check="mariadbd --user=mysql --verbose --help >/dev/null",
-        activate="systemctl enable --quiet mariadb.service && systemctl restart mariadb.service",
+        activate=f"{services.enabling('mariadb.service')} && systemctl restart mariadb.service",
     )
     artefacts.put(
         name="Let Redis listen on its socket alone",
@@ -48,7 +48,7 @@ def database(box: Box) -> None:
         # PHP's workers learn of the group when they are started anew. The unit says that Redis is ready (Type=notify)
         # before it has made its socket available to others, so the last line waits for an answer.
         activate="systemd-sysusers /etc/sysusers.d/hearth-redis.conf && systemctl daemon-reload && "
-        "systemctl enable --quiet redis-server.service && systemctl restart redis-server.service && "
+        f"{services.enabling('redis-server.service')} && systemctl restart redis-server.service && "
         f"systemctl try-reload-or-restart {fpm} && "
         f"for _ in 1 2 3 4 5 6 7 8 9 10; do {REDIS_PING} && exit 0; sleep 0.5; done; "
         "echo 'Redis does not answer www-data' >&2; exit 1",

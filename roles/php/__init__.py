@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hearth import artefacts, layout
+from hearth import artefacts, layout, services
 from hearth.inventory.model import OwnCloud
 from hearth.render import template
 
@@ -67,5 +67,5 @@ def php(cloud: OwnCloud) -> None:
         artefacts=artefacts_of(cloud),
         check=f"php-fpm{cloud.release.php} -t",
         activate="mkdir -p /srv/hearth && systemd-tmpfiles --create /etc/tmpfiles.d/hearth-spool.conf && "
-        f"systemctl enable --quiet {service} && systemctl reload-or-restart {service}",
+        f"{services.enabling(service)} && systemctl reload-or-restart {service}",
     )

@@ -6,7 +6,7 @@ from datetime import time
 
 from pyinfra.api.deploy import deploy
 
-from hearth import artefacts, schedule
+from hearth import artefacts, schedule, services
 from hearth.inventory.model import Updates, Window
 from hearth.render import template
 
@@ -51,6 +51,6 @@ def updates(wanted: Updates, key: str) -> None:
             ),
         ),
         check="apt-config dump >/dev/null && systemd-analyze verify apt-daily.timer apt-daily-upgrade.timer",
-        activate="systemctl daemon-reload && systemctl enable --quiet apt-daily.timer apt-daily-upgrade.timer && "
+        activate=f"systemctl daemon-reload && {services.enabling('apt-daily.timer', 'apt-daily-upgrade.timer')} && "
         "systemctl restart apt-daily.timer apt-daily-upgrade.timer",
     )

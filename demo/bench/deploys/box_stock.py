@@ -52,6 +52,14 @@ def step(verb: str) -> None:
         server.shell(name=f"Cloud: {verb}", commands=[f"{programs}/owncloud {verb}"])
 
 
+def backup_step(verb: str) -> None:
+    """Run one verb of the backup's program when it says that it is still to be done."""
+    pending = '"pending": true'
+    status = host.get_fact(Command, command=f"{programs}/backup status {verb} 2>/dev/null || echo '{pending}'")
+    if pending in (status or ""):
+        server.shell(name=f"Backup: {verb}", commands=[f"{programs}/backup {verb}"])
+
+
 def install_certificate() -> None:
     """Have the request on the box signed here, and install what comes."""
     request = host.get_fact(Command, command=f"cat {tls}/csr.pem")
@@ -115,6 +123,9 @@ for verb in ("recover", "fetch", "database", "install", "configure"):
 change("cloud-timers")
 for verb in ("users", "upgrade", "apps"):
     step(verb)
+change("backup")
+for verb in ("secrets", "repository"):
+    backup_step(verb)
 change("health")
 for unit in told["services"]:
     systemd.service(name=f"See that {unit} runs", service=unit, running=True)

@@ -1,4 +1,4 @@
-"""The store's program. ``keep`` is the timer's; the others are for people."""
+"""The store's program. ``keep`` is the timer's, ``watch`` a service's; the others are for people."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from . import trees
 from .keep import clock_accepted
 from .model import Places, Settings, State, Tenant, read_settings, read_state, write_state
 from .quota import measured
-from .retention import Keeper
+from .retention import CHECKED, Keeper
 
 USAGE = """usage: hearth-store VERB
   keep                   measure quotas, and do what retention has to do now (the timer's)
+  watch                  take over at once what boxes have cleared up, for ever (the service's)
   status                 a JSON object for each household
   accept HOUSEHOLD       its data may shrink by more than half, once
   accept-clock           the clock is right, whatever it was before
   put-back HOUSEHOLD     bring back what retention replaced last; what is there now waits in its place
   remove HOUSEHOLD       remove what is left of a household that is in the inventory no more"""
 
+
+WATCH_S = 2
 
 # As the inventory's schema has it. What is typed here becomes a path.
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
@@ -55,6 +59,33 @@ def keep(settings: Settings, places: Places) -> int:
         for sentence in news(tenant, before, state):
             print(f"{tenant.id}: {sentence}")
     return failed
+
+
+def cleared_up(settings: Settings, places: Places) -> Settings:
+    """The settings with those households alone whose box says that it has cleared up what it was offered."""
+    said = {path.parent.name for path in (places.root / "offers").glob(f"*/{CHECKED}")}
+    return replace(settings, tenants=tuple(each for each in settings.tenants if each.id in said))
+
+
+def take_over(settings: Settings, places: Places, notes: Path) -> None:
+    """Look after the households whose box has cleared up, if there are any."""
+    ready = cleared_up(settings, places)
+    if ready.tenants:
+        with alone(settings.root):
+            keep(ready, places)
+            note(notes, settings, places)
+
+
+def watch(settings: Settings, places: Places, notes: Path) -> NoReturn:
+    """Take over what boxes clear up, until the process is ended.
+
+    It looks and looks again. A path unit of systemd takes one of the kernel's inotify instances for each path, of which
+    root has 128 by default, so it cannot watch a household's each. Only households with an offer have a folder here.
+    """
+    while True:
+        take_over(settings, places, notes)
+        # A clone that says so while a lock is there is looked at again, and that shall not spin.
+        time.sleep(WATCH_S)
 
 
 def news(tenant: Tenant, before: State, now: State) -> Iterator[str]:
@@ -146,6 +177,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = read_settings()
         places = Places(settings.root)
+        if arguments[:2] == ["watch", "--notes"] and len(arguments) == 3:
+            watch(settings, places, Path(arguments[2]))
         with alone(settings.root):
             return _run(arguments, settings, places)
     except (OSError, ValueError) as fault:

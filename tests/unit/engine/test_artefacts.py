@@ -68,6 +68,26 @@ def test_a_waiting_undo_is_a_difference() -> None:
     assert not check(State(settled().paths, applied=WANTED, unsettled=True))
 
 
+def test_a_role_that_a_host_never_had_needs_no_change_to_be_absent() -> None:
+    assert is_settled(State({}), (), (ABSENT,), WANTED)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        State({}, applied="what was there before"),
+        State({}, unsettled=True),
+        State({ABSENT: PathState("f", "644", "root", "root")}),
+    ],
+)
+def test_what_was_there_once_is_taken_away(state: State) -> None:
+    assert not is_settled(state, (), (ABSENT,), WANTED)
+
+
+def test_files_that_a_host_never_had_are_put() -> None:
+    assert not is_settled(State({}), (CONF,), (), WANTED)
+
+
 def test_the_digest_covers_files_absence_and_commands() -> None:
     other = File(CONF.path, CONF.content, mode="600", group="www-data")
     digests = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -98,6 +99,24 @@ def test_an_offer_lacks_what_is_forgotten_and_shares_the_rest(store: Store) -> N
     assert offered == {path: content for path, content in before.items() if path not in gone}
     assert everything(store.live) == before
     assert (store.offered / "data/bb" / name("pack")).stat().st_nlink == 2
+
+
+def test_the_watch_looks_after_those_alone_who_have_cleared_up(store: Store, tmp_path: Path) -> None:
+    """However many households there are: each would cost a look at all its files, every two seconds."""
+    settings, notes = Settings(store.places.root, 90, (MUELLER, Tenant("schmidt", 1 << 30))), tmp_path / "notes"
+    store.now = time.time()
+    store.keep()
+    put(store.places.live("schmidt"), "snapshots", "of schmidt")
+
+    main.take_over(settings, store.places, notes)
+    assert store.offered.exists() and not notes.exists()
+
+    store.clear_up()
+    assert main.cleared_up(settings, store.places).tenants == (MUELLER,)
+    main.take_over(settings, store.places, notes)
+
+    assert not store.offered.exists() and len(store.waiting()) == 1 and notes.read_text() == ""
+    assert not store.places.state("schmidt").exists()
 
 
 def test_what_a_box_has_cleared_up_is_taken_over_and_the_old_one_waits(store: Store) -> None:
