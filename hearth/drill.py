@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,15 +19,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import yaml
+from paramiko.client import SSHClient
+from pyinfra.api.exceptions import ConnectError
 
 from hearth import layout
+from hearth.fleet import drills
 from hearth.fleet.desired import CHECKOUT, DEPLOYS
 from hearth.inventory.hosts import Fleet, Host
 from hearth.inventory.model import Household
@@ -37,15 +41,27 @@ from hearth.login import first_open
 
 ID = "drill"
 BOX = f"box-{ID}"
-REPOSITORY = "/srv/hearth/drill-repository"
+REPOSITORY = "/srv/drill-repository"
+# restic names every file but config by the SHA-256 of what is in it, so whoever has no key sees what was spoilt.
+# https://restic.readthedocs.io/en/stable/100_references.html#repository-format
+SPOILT = (
+    f"cd {REPOSITORY} && find data index keys snapshots -type f -exec sha256sum {{}} + | "
+    "awk '{ name = $2; sub(/.*\\//, \"\", name); if (name != $1) print $2 }'"
+)
 DESCRIPTION = "/etc/hearth/restore.toml"
 REPORT = "/var/lib/hearth/restore/report.json"
 TRIES = 3
+# What hearth-restore says of a key that somebody may type again: mistyped, or of another sheet.
+KEY_REFUSED = re.compile(r"groups? |this key is written without a mistake")
 LOGIN_S = 20.0
 RESTORE_S = 24 * 3600
 CHUNK_BYTES = 1 << 20
+FLEETS = ("zone", "time_zone", "operators", "releases", "relays")
 # What a household's file says of its place in the world: of no use to a box that is nowhere.
 ELSEWHERE = ("access", "certificates", "dynamic_dns", "public_port", "restore", "support", "ssh_port")
+
+
+Ask = Callable[[str], str]
 
 
 class DrillError(Exception):
@@ -75,9 +91,11 @@ def inventory_of_one(fleet: Fleet, household: Household, folder: Path, today: da
     """Write the throw-away box's inventory below ``folder`` and return its path."""
     made = folder / "inventory"
     (made / "households").mkdir(parents=True)
-    told = yaml.safe_load((fleet.folder / "fleet.yaml").read_text())
-    told = {name: told[name] for name in ("zone", "time_zone", "operators", "releases", "relays") if name in told}
+    fleet_told = yaml.safe_load((fleet.folder / "fleet.yaml").read_text())
+    told = {name: fleet_told[name] for name in FLEETS if name in fleet_told}
     told |= {
+        # Which product and limits a household has may stand there; where backups go may not count.
+        "defaults": {name: value for name, value in fleet_told.get("defaults", {}).items() if name != "backup"},
         "name": f"{ID}-{os.getpid()}",
         "certificates": {"issuer": "operator"},
         "stores": [{"name": household.relay}],
@@ -97,10 +115,11 @@ def inventory_of_one(fleet: Fleet, household: Household, folder: Path, today: da
     return made
 
 
-def drill(fleet: Fleet, household: Household, ask: Callable[[], str], step: Step = silently) -> Drilled:
+def drill(fleet: Fleet, household: Household, ask: Ask, step: Step = silently) -> Drilled:
     """Restore a household's backup on a throw-away box and tell how it went. Raises DrillError or LabError.
 
-    ``ask`` gives the paper key as it was typed; it is passed on by standard input and kept nowhere.
+    ``ask`` gives the paper key as it was typed, or the empty string when nobody types one; it is told why the key
+    before was refused (empty at first). The key is passed on by standard input and kept nowhere.
     """
     store, seconds = store_of(fleet, household), dict[str, float]()
 
@@ -112,19 +131,23 @@ def drill(fleet: Fleet, household: Household, ask: Callable[[], str], step: Step
         seconds[name] = round(time.monotonic() - begun, 1)
 
     lab = Lab(f"{ID}{os.getpid()}")
-    with tempfile.TemporaryDirectory(prefix="hearth-drill-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="hearth-drill-") as temporary, opened(store, household.id) as copying:
         inventory = inventory_of_one(fleet, household, Path(temporary), date.today())
         try:
-            with measured("box", "Start and converge a throw-away box"):
+            with measured("start", "Start a throw-away box"):
                 lab.up([BOX], inventory)
-                converge(inventory)
             with measured("copy", f"Copy the repository from {store.name}, as encrypted as it lies there"):
-                size = copy_repository(store, household.id, lab)
+                size = copy_repository(copying, lab)
+                refuse_spoilt(copying, lab)
+            with measured("converge", "Converge the throw-away box"):
+                converge(inventory)
             told = restored(lab, household, ask, measured)
         finally:
             with step("Destroy the throw-away box"):
                 destroy(lab)
-    return Drilled(told, size, seconds)
+    done = Drilled(told, size, seconds)
+    drills.write(fleet.name, household.id, asdict(done), datetime.now(UTC))
+    return done
 
 
 def converge(inventory: Path) -> None:
@@ -143,36 +166,79 @@ def converge(inventory: Path) -> None:
         raise DrillError(f"the throw-away box did not converge: {words or done.stderr[-300:]}")
 
 
-def copy_repository(store: Host, household: str, lab: Lab) -> int:
+@dataclass(frozen=True)
+class Copying:
+    """A login at a store (whose name is ``store``) that finds a household's repository there; see ``opened``."""
+
+    client: SSHClient
+    store: str
+    household: str
+    sudo: str
+
+    def run(self, command: str) -> tuple[Any, Any]:
+        """Start a command as root; return its output and its errors."""
+        _, out, errors = self.client.exec_command(f"{self.sudo}{command}")
+        return out, errors
+
+
+@contextmanager
+def opened(store: Host, household: str) -> Iterator[Copying]:
+    """Log in at a store and see that it has the household's repository. Raises DrillError: no box need be started."""
+    try:
+        client, road = first_open(store.name, store.roads, LOGIN_S)
+    except ConnectError as fault:
+        raise DrillError(f"{store.name} cannot be reached, where the backup of {household} lies: {fault}") from None
+    try:
+        copying = Copying(client, store.name, household, "" if road.user == "root" else "sudo -n ")
+        out, _ = copying.run(f"test -e {quote(f'{layout.STORE_REPOSITORIES}/{household}/config')}")
+        if out.channel.recv_exit_status():
+            raise DrillError(
+                f"{store.name} has no backup of {household}: see `hearth status --live --limit {household}`"
+            )
+        yield copying
+    finally:
+        client.close()
+
+
+def copy_repository(copying: Copying, lab: Lab) -> int:
     """Copy a household's repository from its store to the throw-away box; return its bytes. Raises DrillError."""
-    client, road = first_open(store.name, store.roads, LOGIN_S)
-    pack = f"tar -C {quote(f'{layout.STORE_REPOSITORIES}/{household}')} --exclude=./restore --exclude=./locks -c ."
+    there = quote(f"{layout.STORE_REPOSITORIES}/{copying.household}")
+    out, errors = copying.run(f"tar -C {there} --exclude=./restore --exclude=./locks -c .")
     unpack = ["sh", "-c", f"mkdir -p {REPOSITORY}/locks && exec tar -C {REPOSITORY} --no-same-owner -x"]
     try:
-        _, out, errors = client.exec_command(pack if road.user == "root" else f"sudo -n {pack}")
         with subprocess.Popen(lab.exec_command(BOX, unpack), stdin=subprocess.PIPE) as child:
             if child.stdin is None:
                 raise DrillError("the throw-away box takes nothing in")
             while chunk := out.read(CHUNK_BYTES):
                 child.stdin.write(chunk)
             child.stdin.close()
-        if out.channel.recv_exit_status() or child.returncode:
-            words = errors.read().decode(errors="replace").strip()[-300:]
-            raise DrillError(f"the backup of {household} could not be copied from {store.name}: {words}")
     except BrokenPipeError:
         raise DrillError("the throw-away box has no room for the repository") from None
-    finally:
-        client.close()
+    if out.channel.recv_exit_status() or child.returncode:
+        words = errors.read().decode(errors="replace").strip()[-300:]
+        raise DrillError(f"the backup of {copying.household} could not be copied from {copying.store}: {words}")
     return int(lab.exec(BOX, ["du", "-sb", REPOSITORY]).stdout.split()[0])
 
 
-def restored(
-    lab: Lab, household: Household, ask: Callable[[], str], measured: Callable[[str, str], Any]
-) -> dict[str, Any]:
+def refuse_spoilt(copying: Copying, lab: Lab) -> None:
+    """Raise DrillError when the copy has a file that is not what it was when restic wrote it; needs no key."""
+    spoilt = lab.exec(BOX, ["sh", "-c", SPOILT], timeout_s=RESTORE_S).stdout.split()
+    if spoilt:
+        more = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
+        raise DrillError(
+            f"the backup of {copying.household} is damaged at {copying.store}: {spoilt[0]}{more} is not what its box "
+            "sent; look at that host's disk, and have the box make a new backup"
+        )
+
+
+def restored(lab: Lab, household: Household, ask: Ask, measured: Callable[[str, str], Any]) -> dict[str, Any]:
     """Have the box restore itself and return its report. Raises DrillError with its sentence."""
     lab.exec(BOX, ["sed", "-i", f's|^repository = .*|repository = "{REPOSITORY}"|', DESCRIPTION])
-    for attempt in range(1, TRIES + 1):
-        key = ask()
+    words = ""
+    for _ in range(TRIES):
+        key = ask(words)
+        if not key:
+            break
         with measured("restore", f"Restore the backup of {household.id}"):
             done = lab.exec(
                 BOX, ["hearth-restore", "--drill", "--yes"], stdin=f"{key}\n", check=False, timeout_s=RESTORE_S
@@ -180,10 +246,9 @@ def restored(
         if done.returncode == 0:
             return dict(json.loads(lab.exec(BOX, ["cat", REPORT]).stdout))
         words = done.stderr.strip().removeprefix("hearth-restore: ")
-        if not words.startswith("group") or attempt == TRIES:
+        if not KEY_REFUSED.match(words):
             break
-        print(words, file=sys.stderr)  # noqa: T201 (the household may type it again)
-    raise DrillError(words)
+    raise DrillError(words or f"nobody typed the key on the sheet of {household.id}")
 
 
 def destroy(lab: Lab) -> None:

@@ -8,13 +8,13 @@ import signal
 import sys
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.drill import Drilled, DrillError
 from hearth.drill import drill as drill_at
 from hearth.inventory import load
@@ -35,7 +35,7 @@ class DrillFormat(StrEnum):
 
 def restore(
     drill: Annotated[str, typer.Option(metavar="HOUSEHOLD", help="Whose backup is tried.")] = "",
-    inventory: Inventory = DEFAULT_INVENTORY,
+    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
     output: Annotated[DrillFormat, typer.Option("--format", help="How the outcome is told.")] = DrillFormat.text,
 ) -> None:
     """Restore a household's backup on a throw-away box of this machine's lab, tell how long it took, destroy the box.
@@ -60,7 +60,7 @@ def restore(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True, highlight=False)
     try:
-        done = drill_at(loaded.fleet, household, lambda: _key(household.id), progress.on(console))
+        done = drill_at(loaded.fleet, household, lambda refusal: _key(household.id, refusal), progress.on(console))
     except (DrillError, LabError) as fault:
         sys.stderr.write(f"{fault}\n")
         raise typer.Exit(FAILED) from None
@@ -70,9 +70,16 @@ def restore(
         Console(highlight=False).print(_table(household.id, done))
 
 
-def _key(household: str) -> str:
-    question = f"The key on the sheet of {household} (it is not shown): "
-    return getpass.getpass(question) if sys.stdin.isatty() else sys.stdin.readline().strip()
+def _key(household: str, refusal: str) -> str:
+    """Ask for the key; ``refusal`` says why the one before was none, to whoever types another."""
+    if not sys.stdin.isatty():
+        key = sys.stdin.readline().strip()
+        if key and refusal:
+            sys.stderr.write(f"{refusal}\n")
+        return key
+    if refusal:
+        sys.stderr.write(f"{refusal}\n")
+    return getpass.getpass(f"The key on the sheet of {household} (it is not shown): ").strip()
 
 
 def _table(household: str, done: Drilled) -> Table:

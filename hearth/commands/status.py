@@ -13,8 +13,7 @@ from typing import Annotated
 
 import typer
 
-from hearth.commands.options import DEFAULT_INVENTORY, Inventory
-from hearth.fleet import records, status_text
+from hearth.fleet import drills, records, status_text
 from hearth.fleet.choice import ChoiceError, limited
 from hearth.fleet.desired import all_hosts
 from hearth.fleet.records import RecordError
@@ -34,7 +33,7 @@ class StatusFormat(StrEnum):
 
 
 def status(
-    inventory: Inventory = DEFAULT_INVENTORY,
+    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
     live: Annotated[bool, typer.Option("--live", help="Ask the hosts too, over the operator's roads.")] = False,
     limit: Annotated[
         list[str] | None,
@@ -59,7 +58,7 @@ def status(
         typer.echo(str(fault), err=True)
         raise typer.Exit(1) from fault
     answers = _ask(fleet, chosen) if live else None
-    whole = put_together(fleet, chosen, told, datetime.now(UTC) if live else at, days, answers)
+    whole = put_together(fleet, chosen, told, datetime.now(UTC) if live else at, days, answers, drills.last(fleet.name))
     _write(_rendered(whole, output), file)
 
 

@@ -105,6 +105,7 @@ def _host(row: Row, at: datetime) -> dict[str, Any]:
         "drifts": list(row.drift) if row.drift_sum else None,
         "took": [round(seconds, 1) for seconds in row.durations_s] or None,
         "cert": row.certificate_days(at),
+        "proven": _seconds(row.proven_at),
         **_last(row.last),
         **_answer(row.answer),
     }
@@ -135,7 +136,6 @@ def _answer(answer: Answer | None) -> dict[str, Any]:
         "free": round(answer.disk_free * 100) if answer.disk_free is not None else None,
         "tunnel": _seconds(answer.tunnel_since),
         "backup": _seconds(answer.backup_at),
-        "proven": _seconds(answer.proven_at),
         "version": answer.cloud_version,
         "debian": answer.debian_version,
     }

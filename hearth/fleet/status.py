@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from statistics import median
@@ -102,6 +102,7 @@ class Row:
 
     ``drift``: operations that repaired drift, in ``BUCKETS`` parts of the time looked at, the oldest first.
     ``release``: what the inventory pins, as in ``owncloud 11.0.0``. ``url``: where the household's cloud is.
+    ``drilled_at``: when its backup last came back in a drill on this machine.
     """
 
     host: str
@@ -118,6 +119,13 @@ class Row:
     drift: tuple[int, ...]
     durations_s: tuple[float, ...]
     answer: Answer | None
+    drilled_at: datetime | None = None
+
+    @property
+    def proven_at(self) -> datetime | None:
+        """When the household's backup last came back: files that the box restored itself, or all of it in a drill."""
+        found = (self.answer.proven_at if self.answer else None, self.drilled_at)
+        return max((at for at in found if at), default=None)
 
     @property
     def drift_sum(self) -> int:
@@ -174,10 +182,20 @@ def status(
     at: datetime,
     days: int,
     answers: Mapping[str, Answer] | None = None,
+    drilled: Mapping[str, datetime] | None = None,
 ) -> Status:
-    """Put the fleet's ``hosts``, their visits and their ``answers`` together (None when nobody was asked)."""
+    """Put the fleet's ``hosts``, their visits and their ``answers`` together (None when nobody was asked).
+
+    ``drilled``: when each household's backup last came back in a drill.
+    """
     span = timedelta(days=days)
-    rows = (_row(host, told.visits.get(host.name, ()), (answers or {}).get(host.name), at, span) for host in hosts)
+    rows = (
+        replace(
+            _row(host, told.visits.get(host.name, ()), (answers or {}).get(host.name), at, span),
+            drilled_at=(drilled or {}).get(host.household.id) if isinstance(host, Box) else None,
+        )
+        for host in hosts
+    )
     return Status(fleet.name, at, days, answers is not None, tuple(rows), told.runs)
 
 

@@ -11,15 +11,16 @@ from hearth.fleet.status import STATES, Row, Run, Status
 
 SILENT = "-"
 _HEADS = ("HOST", "STATE", "CONVERGED", "TOOK", "DRIFT")
-_LIVE_HEADS = ("CERT", "UPDATES", "DISK", "TUNNEL", "BACKUP", "PROVEN", "VERSION")
+_LIVE_HEADS = ("CERT", "UPDATES", "DISK", "TUNNEL", "BACKUP", "VERSION")
 LONGEST_WHY = 100
 
 
 def lines(status: Status) -> Iterator[str]:
     """The status as lines: what needs somebody first, each host with its reason, then a line that sums up."""
-    heads = (*_HEADS, *(_LIVE_HEADS if status.live else ()), "WHY")
+    proven = status.live or any(row.proven_at for row in status.rows)
+    heads = (*_HEADS, *(("PROVEN",) if proven else ()), *(_LIVE_HEADS if status.live else ()), "WHY")
     rows = sorted(status.rows, key=lambda row: STATES.index(row.state))
-    table = [heads, *(_cells(row, status) for row in rows)]
+    table = [heads, *(_cells(row, status, proven) for row in rows)]
     widths = [max(len(cells[column]) for cells in table) for column in range(len(heads))]
     for cells in table:
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
@@ -62,9 +63,11 @@ def age(since: datetime | None, at: datetime) -> str:
     return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
 
 
-def _cells(row: Row, status: Status) -> tuple[str, ...]:
+def _cells(row: Row, status: Status, proven: bool) -> tuple[str, ...]:
     took = f"{row.durations_s[-1]:.0f} s" if row.durations_s else SILENT
     cells = [row.host, row.state, age(row.converged_at, status.at), took, str(row.drift_sum)]
+    if proven:
+        cells.append(age(row.proven_at, status.at))
     if status.live:
         cells += _live_cells(row, status.at)
     return (*cells, row.why[:LONGEST_WHY])
@@ -81,7 +84,6 @@ def _live_cells(row: Row, at: datetime) -> Iterable[str]:
         SILENT if told.disk_free is None else f"{told.disk_free:.0%}",
         age(told.tunnel_since, at),
         age(told.backup_at, at),
-        age(told.proven_at, at),
         told.cloud_version or SILENT,
     )
 

@@ -16,6 +16,8 @@ from tests.lab.sshds import OPEN_PORTS, Sshd, Variant, make_key, start_services,
 
 RELAY_NAME = "relay1.home.example"
 SLOTS = {"mueller": 17, "schmidt": 18}
+STORE = ("127.0.0.1:8444", "127.0.0.1:8445")
+"""The store on the relay, which keeps the Müllers' backups; the Schmidts make none."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ def account_of(keys: dict[str, str]) -> Account:
         layout.TUNNEL_USER,
         "tunnel",
         tuple(
-            KeyLine(key, name, tuple(f"127.10.0.{SLOTS[name]}:{port}" for port in (10443, 10022)))
+            KeyLine(
+                key,
+                name,
+                listen=tuple(f"127.10.0.{SLOTS[name]}:{port}" for port in (10443, 10022)),
+                open=STORE if name == "mueller" else (),
+            )
             for name, key in keys.items()
         ),
     )
@@ -63,6 +70,8 @@ def relay(lab: Lab, bare_relay: Operator) -> Relay:
     made = Relay(lab, bare_relay, Converge(0, ""))
     for name, key in keys.items():
         made.tell(name, key)
+    with (bare_relay.inventory / "households/schmidt.yaml").open("a") as file:
+        file.write("\nbackup:\n  enabled: false\n")
     run = bare_relay.converge(limit=RELAY, deploy="deploys/relay.py")
     assert run.status == 0, run.output[-4000:]
     start_services(lab, RELAY)

@@ -28,7 +28,16 @@ SUMS = {
 MANIFEST = Path(__file__).with_name("manifest.py")
 FILE = "/remote.php/dav/files/renate/letter.txt"
 SCHMIDT = "box-schmidt"
+CARD = "/remote.php/dav/addressbooks/users/renate/contacts/oma.vcf"
 EVENT = "/remote.php/dav/calendars/renate/personal/birthday.ics"
+
+HOLD = """
+case "$* " in
+  *"{words}"*) if [ -e /run/hold ]; then touch /run/hold/held; while [ -e /run/hold ]; do sleep 0.2; done; fi ;;
+esac
+exec "$real" "$@"
+"""
+"""For ``interpose``: a program waits for whoever watches it, in those of its calls that hold the words."""
 
 
 def pin(version: str, product: str = "owncloud") -> dict[str, Any]:
@@ -78,22 +87,26 @@ def version_of(operator: Operator) -> str:
 
 @dataclass(frozen=True)
 class Belongings:
-    """What a household has in its cloud: a file and a calendar entry."""
+    """What a household has in its cloud: a file, a calendar entry and a contact."""
 
     letter: str
     event: str
+    card: str
 
     def are_there(self, operator: Operator) -> bool:
         """Whether the household logs in and finds all of it, unchanged."""
-        found = [operator.curl(path, user="renate") for path in (FILE, EVENT)]
-        return [(one.status, one.body) for one in found] == [(200, self.letter), (200, self.event)]
+        found = [operator.curl(path, user="renate") for path in (FILE, EVENT, CARD)]
+        return [(one.status, one.body) for one in found] == [
+            (200, each) for each in (self.letter, self.event, self.card)
+        ]
 
 
 def move_in(operator: Operator, folder: Path) -> Belongings:
     """Put a household's belongings into its cloud."""
     event = f"BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:{secrets.token_hex(8)}\nEND:VEVENT\nEND:VCALENDAR\n"
-    mine = Belongings(letter=secrets.token_urlsafe(200_000), event=event)
-    for path, text in ((FILE, mine.letter), (EVENT, mine.event)):
+    card = f"BEGIN:VCARD\nVERSION:3.0\nFN:Oma Müller {secrets.token_hex(8)}\nEND:VCARD\n"
+    mine = Belongings(letter=secrets.token_urlsafe(200_000), event=event, card=card)
+    for path, text in ((FILE, mine.letter), (EVENT, mine.event), (CARD, mine.card)):
         source = folder / "belonging"
         source.write_text(text)
         answer = operator.curl(path, "--upload-file", str(source), user="renate")

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import bcrypt
 import pytest
-import yaml
 
 from hearth import layout
 from hearth.lab.lab import Lab
 from tests.lab.boxes import MUELLER, RELAY, Operator, wait_for
-from tests.lab.homes import RELAY_DEPLOY, converged, tunnel_is_up
+from tests.lab.clouds import HOLD, interpose, remove_interposed
+from tests.lab.homes import RELAY_DEPLOY, converged
 
-HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIpXP9AFoGk1W0fpexBZwAiJPu0Je/YLODK3EBYBnCqp"
-LOGINS = {"mueller": "login-of-mueller", "schmidt": "login-of-schmidt"}
-KEY, PAPER = "the-boxs-own-key", "the-paper-key"
-PIN = "/root/store.pem"
+pytestmark = pytest.mark.lab
+
+PRUNE = layout.STORE_PRUNE_TUNNEL_PORT
+RESTIC = "/usr/bin/restic"
+KEY, PAPER, LOGIN = (f"/etc/hearth/secrets/{name}" for name in ("backup-key", "paper-key", "store-password"))
 ROOT = "/srv/hearth/store"
 LIVE = f"{ROOT}/repositories/mueller"
+BACKUP, KEEP = "hearth-backup.service", "hearth-store-keep.service"
+SIBLING = f"{ROOT}/repositories/schmidt"
+# The store's program as it is, which stops itself where it is about to do something (PEP 578), for whoever kills it.
+STOPPING = """
+import os, signal, sys
+def stop(event, arguments):
+    if event == {event!r} and {words!r} in str(arguments):
+        os.kill(os.getpid(), signal.SIGSTOP)
+sys.addaudithook(stop)
+sys.path.insert(0, "/usr/lib/hearth")
+from hearth_store.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+DROP_IN = f"/run/systemd/system/{KEEP}.d"
+START = """[Service]
+ExecStart=
+ExecStart=/usr/bin/python3 -IB /run/stopping.py keep --notes /run/hearth-store/notes
+"""
 
 
 @dataclass(frozen=True)
@@ -37,31 +56,31 @@ class Thief:
         return self.lab.exec(MUELLER, ["sh", "-c", command], check=check, timeout_s=300)
 
     def restic(
-        self, *words: str, port: int = 18444, key: str = KEY, check: bool = True, patience_s: int = 120
+        self, *words: str, key: str = KEY, check: bool = True, patience_s: int = 120
     ) -> subprocess.CompletedProcess[str]:
-        settings = (
-            f"RESTIC_PASSWORD={key}",
-            "RESTIC_REST_USERNAME=mueller",
-            f"RESTIC_REST_PASSWORD={LOGINS['mueller']}",
+        place = f"rest:https://127.0.0.1:{layout.STORE_TUNNEL_PORT}/mueller/"
+        command = (
+            f'RESTIC_REST_USERNAME=mueller RESTIC_REST_PASSWORD="$(cat {LOGIN})" exec timeout {patience_s} restic '
+            f'--cacert {layout.STORE_PEM} --no-cache -r {place} --password-file {key} "$@"'
         )
-        place = ("--cacert", PIN, "--no-cache", "-r", f"rest:https://127.0.0.1:{port}/mueller/")
-        command = ["env", *settings, "timeout", str(patience_s), "restic", *place, *words]
-        return self.lab.exec(MUELLER, command, check=check, timeout_s=150)
+        return self.lab.exec(MUELLER, ["sh", "-c", command, "sh", *words], check=check, timeout_s=150)
 
     def backup(self) -> None:
         self.restic("backup", "--quiet", "/root/photographs")
 
-    def asked(self, path: str, *words: str, port: int = 18444, user: str = "mueller") -> str:
-        login = f"{user}:{LOGINS['mueller']}"
-        at = f"https://127.0.0.1:{port}{path}"
-        words = (*words, "--output", "/dev/null", "--write-out", "%{http_code}")
-        return self.lab.exec(MUELLER, ["curl", "-s", "-m", "10", "--cacert", PIN, "-u", login, *words, at]).stdout
+    def snapshots(self) -> int:
+        return len(self.restic("list", "snapshots", "--quiet").stdout.split())
+
+    def asked(self, path: str, *words: str, port: int = layout.STORE_TUNNEL_PORT, user: str = "mueller") -> str:
+        command = f'exec curl -s -m 10 --cacert {layout.STORE_PEM} -u "{user}:$(cat {LOGIN})" "$@"'
+        words = (*words, "--output", "/dev/null", "--write-out", "%{http_code}", f"https://127.0.0.1:{port}{path}")
+        return self.lab.exec(MUELLER, ["sh", "-c", command, "sh", *words], check=False).stdout
 
     def on_store(self, command: str) -> str:
         return self.lab.exec(RELAY, ["sh", "-c", command], timeout_s=120).stdout
 
     def keep(self) -> None:
-        self.on_store("systemctl start hearth-store-keep.service")
+        self.on_store(f"systemctl start {KEEP}")
 
     def files(self, folder: str = LIVE) -> str:
         return self.on_store(f"cd {folder} && find . -type f -not -path './locks/*' -exec sha256sum {{}} + | sort")
@@ -69,52 +88,54 @@ class Thief:
     def told(self) -> str:
         return self.on_store("cat /run/hearth-store/notes")
 
-    def offer(self) -> None:
-        """Let the snapshots that are there be old, so that the store offers to forget some."""
+    def age(self) -> None:
+        """Let the snapshots that are there be old, so that there is something to forget."""
         self.on_store(f"touch -d '-200 days' {LIVE}/snapshots/*; rm -f {ROOT}/state/mueller.json")
         self.backup()
-        wait_for(self.is_offered, 30, "the offer")
 
     def is_offered(self) -> bool:
         # A run that the timer began earlier may have looked before.
         self.keep()
-        return self.asked("/mueller/config", port=18445) == "200"
+        return self.asked("/mueller/config", port=PRUNE) == "200"
 
+    def has_ended(self) -> bool:
+        """Whether the nightly unit has come to its end."""
+        state = self.on_box(f"systemctl show --property=ActiveState --value {BACKUP}").stdout.strip()
+        return state in ("inactive", "failed")
 
-def tell(operator: Operator, host: str, **more: str) -> None:
-    """Write what ``hearth collect`` would have found."""
-    file = operator.inventory / "collected" / f"{host}.yaml"
-    data = yaml.safe_load(file.read_text()) if file.exists() else {"host_keys": [HOST_KEY]}
-    file.write_text(yaml.safe_dump(data | more, width=10_000))
+    @contextmanager
+    def killed(self, event: str, words: str) -> Iterator[None]:
+        """kill -9 for what the store does next, where it is about to do ``event`` with ``words``, when this ends."""
+        script = STOPPING.format(event=event, words=words)
+        self.lab.exec(RELAY, ["tee", "/run/stopping.py"], stdin=script)
+        self.on_store(f"mkdir -p {DROP_IN}")
+        self.lab.exec(RELAY, ["tee", f"{DROP_IN}/stopping.conf"], stdin=START)
+        self.on_store("systemctl daemon-reload")
+        yield
+        state = f"cat /proc/$(systemctl show --property=MainPID --value {KEEP})/status"
+        wait_for(lambda: "State:\tT" in self.on_store(f"{state} 2>/dev/null; true"), 60, f"{event} {words}")
+        self.on_store(f"rm {DROP_IN}/stopping.conf; systemctl daemon-reload; systemctl kill --signal=KILL {KEEP}")
+        still = f"systemctl show --property=ActiveState --value {KEEP}"
+        wait_for(lambda: self.on_store(still).strip() == "failed", 30, "the end of what was killed")
 
 
 @pytest.fixture(scope="module")
 def thief(home: Operator) -> Iterator[Thief]:
-    """A home whose box has a repository at its store, with a key of its own and the household's; and its thief."""
-    for household, password in LOGINS.items():
-        tell(home, f"box-{household}", store_login=bcrypt.hashpw(password.encode(), bcrypt.gensalt(5)).decode())
-    converged(home.converge(limit=RELAY, deploy=RELAY_DEPLOY))
-    wait_for(lambda: tunnel_is_up(home.lab), 60, "the tunnel")
+    """A home whose box has a repository at its store, with some backups; and its thief."""
     found = Thief(home)
-    certificate = home.lab.exec(RELAY, ["cat", layout.STORE_CERTIFICATE]).stdout
-    home.lab.exec(MUELLER, ["tee", PIN], stdin=certificate)
-    found.on_box(
-        "command -v restic curl >/dev/null && exit; apt-get -qq -o Acquire::Retries=5 update && "
-        "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install restic curl"
-    )
+    # What the store does, and when, is the tests' to say.
+    found.on_store("systemctl stop hearth-store-keep.timer")
+    found.on_store(f"install -d -o hearth-store -g hearth-store {SIBLING} && cp -p {LIVE}/config {SIBLING}")
     found.on_box(
         "mkdir -p /root/photographs; for n in 1 2 3 4; do head -c 1000000 /dev/urandom > /root/photographs/$n; done"
     )
-    found.restic("init")
-    home.lab.exec(MUELLER, ["tee", "/root/paper"], stdin=PAPER)
-    found.restic("key", "add", "--new-password-file", "/root/paper")
     for _ in range(4):
         found.backup()
     yield found
 
 
 def test_a_backup_goes_through_the_tunnel_and_the_relay_shows_the_store_to_nobody_else(thief: Thief) -> None:
-    assert len(thief.restic("list", "snapshots", "--quiet").stdout.split()) == 4
+    assert thief.snapshots() == 4
     assert thief.on_store("ss -Hltn 'sport = :8444 or sport = :8445' | awk '{print $4}' | sort").split() == [
         "127.0.0.1:8444",
         "127.0.0.1:8445",
@@ -149,8 +170,10 @@ def test_root_on_the_box_can_delete_and_rewrite_nothing(thief: Thief) -> None:
 
 
 def test_another_households_repository_is_not_to_be_had(thief: Thief) -> None:
-    assert thief.asked("/schmidt/config") == "401"
-    assert thief.asked("/schmidt/data/") == "401"
+    for port in (layout.STORE_TUNNEL_PORT, PRUNE):
+        assert thief.asked("/schmidt/config", port=port) == "401"
+        assert thief.asked("/schmidt/data/", port=port) == "401"
+        assert thief.asked("/schmidt/config", "-X", "DELETE", port=port) == "401"
     assert thief.asked("/schmidt/?create=true", "-X", "POST") == "401"
     assert thief.asked("/mueller/../schmidt/config", "--path-as-is") in ("301", "307", "400", "401", "403", "404")
 
@@ -178,37 +201,58 @@ def test_the_tunnels_key_reaches_the_stores_ports_and_nothing_else(thief: Thief)
 
 
 def test_a_thief_who_empties_the_clone_gains_nothing(thief: Thief) -> None:
-    thief.offer()
+    thief.age()
+    wait_for(thief.is_offered, 30, "the offer")
     before = thief.files()
     for part in ("keys", "snapshots", "data", "index"):
         for name in thief.on_store(f"find {ROOT}/offers/mueller/{part} -type f -printf '%f\\n'").split():
-            assert thief.asked(f"/mueller/{part}/{name}", "-X", "DELETE", port=18445) == "200"
-    thief.asked("/mueller/checked/?create=true", "-X", "POST", port=18445)
+            assert thief.asked(f"/mueller/{part}/{name}", "-X", "DELETE", port=PRUNE) == "200"
+    thief.asked("/mueller/checked/?create=true", "-X", "POST", port=PRUNE)
 
-    wait_for(lambda: thief.asked("/mueller/config", port=18445) == "404", 60, "the judgement")
+    wait_for(lambda: thief.asked("/mueller/config", port=PRUNE) == "404", 60, "the judgement")
 
     wait_for(lambda: "the clone was discarded" in thief.told(), 30, "the sentence")
     assert thief.files() == before
 
 
-def test_what_retention_leaves_restores_byte_for_byte(thief: Thief) -> None:
+def test_what_retention_leaves_restores_byte_for_byte_wherever_it_was_killed(thief: Thief) -> None:
     """With invented times too: a snapshot that claims to be from 2001 came today, and stays."""
+    thief.age()
     thief.restic("backup", "--quiet", "--time", "2001-01-01 00:00:00", "/root/photographs")
-    thief.offer()
-    before = len(thief.restic("list", "snapshots", "--quiet").stdout.split())
+    before, snapshots = thief.files(), thief.snapshots()
+    # The store, while it makes the clone: data, index and keys are in it.
+    with thief.killed("os.link", f"{ROOT}/work/mueller.new/snapshots/"):
+        thief.on_store(f"systemctl start --no-block {KEEP}")
+    assert thief.asked("/mueller/config", port=PRUNE) == "404"
+    assert thief.files() == before
+    wait_for(thief.is_offered, 30, "the offer, by the next run")
+    # The box, when it has cleared the clone up and not looked it over yet.
+    interpose(thief.operator, RESTIC, HOLD.format(words=" check "))
+    thief.on_box(f"mkdir --mode=777 /run/hold; systemctl start --no-block {BACKUP}")
+    wait_for(lambda: thief.on_box("test -e /run/hold/held", check=False).returncode == 0, 60, "a clone cleared up")
+    thief.on_box(f"systemctl kill --signal=KILL {BACKUP}; rm -r /run/hold")
+    wait_for(thief.has_ended, 60, "the end of what was killed")
+    remove_interposed(thief.operator, RESTIC)
+    assert thief.files() == before
+    # The store, when it has exchanged clone and repository; the box goes on and makes its backup meanwhile.
+    with thief.killed("os.rename", f"{ROOT}/grace/"):
+        thief.on_box(f"systemctl start --no-block {BACKUP}")
+    wait_for(thief.has_ended, 180, "the box's backup")
 
-    thief.restic("prune", "--quiet", port=18445)
-    thief.restic("check", "--quiet", port=18445)
-    assert thief.asked("/mueller/checked/?create=true", "-X", "POST", port=18445) == "200"
-    wait_for(lambda: thief.asked("/mueller/config", port=18445) == "404", 60, "the exchange")
+    thief.keep()
 
-    wait_for(lambda: bool(thief.on_store(f"ls {ROOT}/grace")), 30, "the old repository in its grace")
-    after = len(thief.restic("list", "snapshots", "--quiet").stdout.split())
-    assert after < before
+    waiting = thief.on_store(f"ls {ROOT}/grace").split()
+    assert [name.partition("@")[0] for name in waiting] == ["mueller"]
+    assert thief.files(f"{ROOT}/grace/{waiting[0]}") == before, "all of it waits, as it was"
+    assert thief.snapshots() <= snapshots - 2, "some were forgotten, and one has come"
+    assert thief.on_box(f"systemctl show --property=Result --value {BACKUP}").stdout.strip() == "success"
+    assert "2001-01-01" in thief.restic("snapshots").stdout
     thief.restic("check", "--quiet", "--read-data")
-    thief.restic("restore", "latest", "--quiet", "--target", "/root/back", key=PAPER)
+    thief.restic("restore", "latest", "--path", "/root/photographs", "--quiet", "--target", "/root/back", key=PAPER)
     thief.on_box("diff -r /root/photographs /root/back/root/photographs")
     assert thief.told() == ""
+    thief.keep()
+    assert thief.on_store(f"ls {ROOT}/grace").split() == waiting
 
 
 def test_a_spent_quota_refuses_what_is_new_and_the_next_run_finishes(thief: Thief) -> None:

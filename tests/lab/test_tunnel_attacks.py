@@ -10,10 +10,11 @@ import subprocess
 
 import pytest
 
-from tests.lab.attackers import RELAY, RELAY_NAME, Relay, relay
+from tests.lab.attackers import RELAY, RELAY_NAME, STORE, Relay, relay
 from tests.lab.sshds import (
     ANYBODYS,
     ATTACKER,
+    BOTH,
     KEY,
     SERVER,
     VARIANTS,
@@ -46,6 +47,16 @@ def takes_a_siblings_socket(sshd: Sshd) -> bool:
         return sshd.holds(socket)
 
 
+# What a server of HTTPS answers in clear to whoever does not speak TLS.
+ASK, ANSWER = "GET / HTTP/1.0\\r\\n\\r\\n", "400 Bad Request"
+
+
+def store(place: str, key: str, fences: frozenset[str] = BOTH) -> Attack:
+    """Reach a store's port with a household's key."""
+    command = f"printf '{ASK}' | ssh {{options}} -W {place} {{account}}"
+    return Attack(25, f"-W {place} by {key}", lambda sshd: ANSWER in sshd.run(command, key), fences)
+
+
 ATTACKS = [
     *ANYBODYS,
     publish(3, f"{SIBLING}:10443:127.0.0.1:22", KEY),
@@ -58,12 +69,19 @@ ATTACKS = [
     Attack(6, "a sibling's Unix socket", takes_a_siblings_socket, SERVER),
     *(reach(7, target) for target in ("127.0.0.1:2222", "127.0.0.1:9212", "127.0.0.1:7777", "[::1]:7777")),
     Attack(7, "-W to a sibling's live tunnel", reaches_a_sibling),
+    *(store(place, "schmidt", KEY) for place in STORE),
+    *(store(place.replace("127.0.0.1", "localhost"), "mueller") for place in STORE),
 ]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_household_may_publish_its_own_two_ports_on_each_server(relay: Relay, variant: Variant) -> None:
     assert relay.sshd(variant).holds(OWN_TUNNEL)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_household_reaches_the_two_ports_of_its_own_store_on_each_server(relay: Relay, variant: Variant) -> None:
+    assert all(store(place, "mueller").works(relay.sshd(variant)) for place in STORE)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

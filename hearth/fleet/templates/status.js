@@ -94,7 +94,8 @@
   const fillAge = (key) => (cell, host) => add(cell, "time", { datetime: new Date(host[key] * 1000).toISOString(), title: when(host[key]) }, age(host[key]));
 
   // Each column: its heading, the key that it needs and sorts by, how to fill a cell; "down": big values come first;
-  // "aside": not on a phone's cards, whose details have it.
+  // "aside": not on a phone's cards, whose details have it; "live": only when the hosts were asked and somebody has it;
+  // "known": whenever somebody has it.
   const COLUMNS = [
     { head: "Household", key: "name", fill: fillName },
     { head: "State", key: "state", fill: fillState },
@@ -106,9 +107,10 @@
     { head: "Disk free", key: "free", fill: fillDisk, live: true },
     { head: "Tunnel since", key: "tunnel", aside: true, fill: fillAge("tunnel"), live: true, down: true },
     { head: "Backup", key: "backup", fill: fillAge("backup"), live: true },
-    { head: "Proven restore", key: "proven", aside: true, fill: fillAge("proven"), live: true },
+    { head: "Proven restore", key: "proven", aside: true, fill: fillAge("proven"), known: true },
     { head: "Version", key: "version", aside: true, fill: fillVersion, live: true },
-  ].filter((column) => !column.live || (data.live && data.hosts.some((host) => host[column.key] !== undefined)));
+  ].filter(({ live, known, key }) =>
+    (data.live || !live) && (!(live || known) || data.hosts.some((host) => host[key] !== undefined)));
 
   const describe = (box, host) => {
     if (host.why) add(box, "p", {}, host.why);
