@@ -16,6 +16,7 @@ import yaml
 
 from hearth import authority
 from hearth.authority import AuthorityError
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.inventory import InventoryError, load_or_raise
 from hearth.inventory.hosts import Authority, Fleet
 
@@ -23,14 +24,12 @@ app = typer.Typer(
     help="The fleet's own authority: it signs the boxes' certificates and operators' SSH keys.", no_args_is_help=True
 )
 
-Inventory = Annotated[Path, typer.Option(help="The fleet's folder.")]
-_DEFAULT_INVENTORY = Path("inventory")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 @app.command()
 def init(
-    inventory: Inventory = _DEFAULT_INVENTORY,
+    inventory: Inventory = DEFAULT_INVENTORY,
     folder: Annotated[
         Path | None, typer.Option(help="Where the private keys shall lie; outside the inventory.")
     ] = None,
@@ -53,7 +52,7 @@ def init(
 
 
 @app.command()
-def show(inventory: Inventory = _DEFAULT_INVENTORY) -> None:
+def show(inventory: Inventory = DEFAULT_INVENTORY) -> None:
     """Show the authority: who it is, until when, and whether its private keys are on this machine."""
     with _one_sentence():
         for line in authority.described(_authority(load_or_raise(inventory))):
@@ -65,7 +64,7 @@ def ssh_sign(
     public_key: Annotated[Path, typer.Argument(metavar="PUBKEY_FILE", help="An operator's OpenSSH public key.")],
     operator: Annotated[str, typer.Option("--as", help="The operator whose account the certificate opens.")],
     valid: Annotated[str, typer.Option(help="For how long: 30m, 8h, 5d; at most 30d.")] = "8h",
-    inventory: Inventory = _DEFAULT_INVENTORY,
+    inventory: Inventory = DEFAULT_INVENTORY,
 ) -> None:
     """Sign an operator's SSH key for some hours; writes KEY-cert.pub beside it, where ssh looks for it."""
     with _one_sentence():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.fleet.desired import all_hosts
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
@@ -21,7 +21,7 @@ def collect(
     hosts: Annotated[
         list[str] | None, typer.Argument(metavar="[HOST|HOUSEHOLD]...", help="Which; all that have a road if none.")
     ] = None,
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
     replace: Annotated[bool, typer.Option("--replace", help="Accept host keys other than the pinned ones.")] = False,
 ) -> None:
     """Ask hosts for their host keys and tunnel keys; writes collected/HOST.yaml in the inventory."""

@@ -7,13 +7,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hearth.commands.limits import Attempts, Gate, MaxFailures, MaxRemovals, Parallel, Patience, Scheduler
+from hearth.commands.options import (
+    DEFAULT_INVENTORY,
+    Attempts,
+    Gate,
+    Inventory,
+    Limit,
+    MaxFailures,
+    MaxRemovals,
+    Parallel,
+    Patience,
+    Scheduler,
+    Since,
+)
 from hearth.fleet.errors import RunError
 from hearth.fleet.limits import DEFAULT_WAVES
 from hearth.inventory import load
@@ -33,14 +44,8 @@ class Format(StrEnum):
 
 
 def converge(
-    limit: Annotated[
-        list[str] | None,
-        typer.Option("--limit", metavar="NAME", help="Only these hosts, households, groups or patterns; repeatable."),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="REV", help="Only hosts that should be something else than at this git revision."),
-    ] = None,
+    limit: Limit = None,
+    since: Since = None,
     waves: Annotated[
         str | None, typer.Option(help=f"How far each wave of boxes goes; {DEFAULT_WAVES} if not given.")
     ] = None,
@@ -57,7 +62,7 @@ def converge(
     scheduler: Scheduler = None,
     gate: Gate = True,
     patience: Patience = 60.0,
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
     output: Annotated[Format, typer.Option("--format", help="How the run is told.")] = Format.text,
 ) -> None:
     """Converge the fleet: canary first, then in waves, each looked at from outside.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.commands.converge import USAGE, Format, stoppable
-from hearth.commands.limits import Attempts, Gate, MaxFailures, MaxRemovals, Parallel, Patience, Scheduler
+from hearth.commands.options import Attempts, Gate, MaxFailures, MaxRemovals, Parallel, Patience, Scheduler
 from hearth.fleet.errors import RunError
 from hearth.fleet.limits import DEFAULT_WAVES
 

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.inventory import Fault, Loaded, load
 from hearth.inventory.faults import quoted, shown, suggestion
 from hearth.inventory.hosts import Fleet
 from hearth.inventory.model import Household
 from hearth.inventory.view import fleet_data, fleet_tables, household_data, household_tables
-
-DEFAULT_INVENTORY = Path("inventory")
 
 
 class CheckFormat(StrEnum):
@@ -55,7 +54,7 @@ def check(
 
 def show(
     household: Annotated[str | None, typer.Argument(help="A household's id; all of the fleet without.")] = None,
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = DEFAULT_INVENTORY,
+    inventory: Inventory = DEFAULT_INVENTORY,
     output: Annotated[ShowFormat, typer.Option("--format", help="How the data are told.")] = ShowFormat.text,
 ) -> None:
     """Show the resolved data of a household or of the fleet, with the defaults filled in."""

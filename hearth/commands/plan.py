@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory, Limit, Parallel, Since
 from hearth.fleet.errors import RunError
 from hearth.inventory import load
 
@@ -28,21 +28,13 @@ class PlanFormat(StrEnum):
 
 
 def plan(
-    limit: Annotated[
-        list[str] | None,
-        typer.Option("--limit", metavar="NAME", help="Only these hosts, households, groups or patterns; repeatable."),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="REV", help="Only hosts that should be something else than at this git revision."),
-    ] = None,
+    limit: Limit = None,
+    since: Since = None,
     max_removals: Annotated[
         str, typer.Option(metavar="N|P%", help="Warn when a converge with this limit would refuse the removals.")
     ] = "1",
-    parallel: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Slices at a time; twice the processors if not given.")
-    ] = None,
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    parallel: Parallel = None,
+    inventory: Inventory = DEFAULT_INVENTORY,
     output: Annotated[PlanFormat, typer.Option("--format", help="How the plan is told.")] = PlanFormat.text,
 ) -> None:
     """Show what a converge would do, removals first. Hosts are asked, and nothing on them is changed.

@@ -8,13 +8,13 @@ import signal
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.drill import Drilled, DrillError
 from hearth.drill import drill as drill_at
 from hearth.inventory import load
@@ -35,7 +35,7 @@ class DrillFormat(StrEnum):
 
 def restore(
     drill: Annotated[str, typer.Option(metavar="HOUSEHOLD", help="Whose backup is tried.")] = "",
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
     output: Annotated[DrillFormat, typer.Option("--format", help="How the outcome is told.")] = DrillFormat.text,
 ) -> None:
     """Restore a household's backup on a throw-away box of this machine's lab, tell how long it took, destroy the box.

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.fleet import drills, records, status_text
 from hearth.fleet.choice import ChoiceError, limited
 from hearth.fleet.desired import all_hosts
@@ -33,7 +34,7 @@ class StatusFormat(StrEnum):
 
 
 def status(
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
     live: Annotated[bool, typer.Option("--live", help="Ask the hosts too, over the operator's roads.")] = False,
     limit: Annotated[
         list[str] | None,

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
 from hearth.inventory.hosts import Fleet, PiHost
@@ -52,7 +52,7 @@ def support(
     ] = None,
     pi: Annotated[str | None, typer.Option(help="Which Pi, for a helper of screens on several.")] = None,
     sessions: Annotated[bool, typer.Option("--sessions", help="Show who is connected now.")] = False,
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
 ) -> None:
     """Print what a supported person or a helper starts, ready to send; or show who is connected now."""
     loaded = load(inventory)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hearth import zone as records
+from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.inventory import load
 
 
@@ -21,7 +21,7 @@ class ZoneFormat(StrEnum):
 
 
 def zone(
-    inventory: Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")] = Path("inventory"),
+    inventory: Inventory = DEFAULT_INVENTORY,
     output: Annotated[ZoneFormat, typer.Option("--format", help="How the records are told.")] = ZoneFormat.bind,
 ) -> None:
     """Print the DNS records that the fleet needs: relays, households, keys of boxes that bring their address."""

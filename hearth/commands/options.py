@@ -1,11 +1,22 @@
-"""The options that every command has which converges the fleet, each in one place."""
+"""The options that the commands over a fleet share, each in one place."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+DEFAULT_INVENTORY = Path("inventory")
+Inventory = Annotated[Path, typer.Option(help="The folder that holds fleet.yaml.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME", help="Only these hosts, households, groups or patterns; repeatable."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="REV", help="Only hosts that should be something else than at this git revision."),
+]
 MaxFailures = Annotated[
     str, typer.Option(metavar="N|P%", help="Stop when more hosts have failed; the canary always stops.")
 ]
