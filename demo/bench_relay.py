@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from crowd import ADDRESSES, PER_ADDRESS, RELAY, VISITOR, Crowd, crowd
 from rich.console import Console
 from rich.table import Table
 
+from hearth.interruption import end_once
 from hearth.lab.keys import ensure_key_pair
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
@@ -219,7 +219,7 @@ def main() -> int:
     if not 1 <= count <= most:
         console.print(f"The lab has addresses for 1 to {most} tunnels: {count} is none of them.")
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_once()
     with tempfile.TemporaryDirectory() as temporary:
         folder, lab = Path(temporary), Lab("bench-relay")
         example = folder / "inventory"

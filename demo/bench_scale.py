@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from demo.full_relay import full_relay  # noqa: E402
+from hearth.interruption import end_once  # noqa: E402
 from hearth.lab.generate import household, key, write  # noqa: E402
 from hearth.lab.process import LabError  # noqa: E402
 
@@ -80,7 +80,7 @@ def measured(command: Sequence[str], until: Callable[[], bool] | None = None) ->
 
 def main(households: int) -> int:
     """Generate, measure, print a table each for the commands and for the relay; exit status 1 without a relay."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_once()
     _print(f"{households} households; MiB: the largest process so far", _commands(households))
     try:
         _print(f"a relay with {households // 2} of them", _relay(households // 2))

@@ -14,7 +14,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from demo.bench.figures import Case, Failure, Results, Run
 from demo.bench.goals import Verdict, judge
 from demo.bench.peers import REPOSITORY, missing, present
 from demo.bench.rounds import Limits, Taken, Unfit
+from hearth.interruption import end_once
 from hearth.lab import bases, cgroups, register
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError, require_machine
@@ -147,7 +147,7 @@ def main(words: list[str]) -> int:
     usual = asked.plan != "quick" and not asked.only
     output = asked.output or REPOSITORY / ("docs" if usual else "build/bench")
     console = Console(soft_wrap=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_once()
     began = time.monotonic()
 
     def tell(text: str) -> None:

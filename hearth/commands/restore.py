@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import signal
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -17,6 +16,7 @@ from rich.table import Table
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.drill import Drilled, DrillError
 from hearth.drill import drill as drill_at
+from hearth.interruption import end_once
 from hearth.inventory import load
 from hearth.inventory.faults import shown, suggestion
 from hearth.lab import progress
@@ -57,7 +57,7 @@ def restore(
     if household is None:
         _fail(f"there is no household {drill}{suggestion(drill, [each.id for each in loaded.fleet.households])}")
     # Whoever ends this process ends it with its throw-away box.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_once()
     console = Console(stderr=True, highlight=False)
     try:
         done = drill_at(loaded.fleet, household, lambda refusal: _key(household.id, refusal), progress.on(console))
