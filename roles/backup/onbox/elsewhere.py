@@ -26,9 +26,14 @@ def is_sftp(settings: Settings) -> bool:
     return settings.repository.startswith("sftp:")
 
 
+def is_s3(settings: Settings) -> bool:
+    """Whether the repository is in S3-compatible storage."""
+    return settings.repository.startswith("s3:")
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """What the server wants to be told in restic's environment: lines NAME=VALUE, put there by hand. Raises Waits."""
-    if is_sftp(settings):
+    if not is_s3(settings):
         return {}
     path = settings.paths.credentials
     found: dict[str, str] = {}

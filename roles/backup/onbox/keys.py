@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from . import paperkey
-from .elsewhere import is_sftp
+from .elsewhere import is_s3, is_sftp
 from .repository import WRONG_KEY, Repository, explained, key_file, opens
 from .settings import Paths, Settings
 from .system import Fault, last_words, run, text_of, write_whole
@@ -87,7 +87,7 @@ def make_secrets_for_elsewhere(settings: Settings) -> None:
     if is_sftp(settings):
         if not paths.ssh_key.exists() or not paths.ssh_public.exists():
             make_ssh_key(settings)
-    elif not paths.credentials.exists():
+    elif is_s3(settings) and not paths.credentials.exists():
         write_whole(paths.credentials, CREDENTIALS)
 
 

@@ -74,12 +74,12 @@ def restore(settings: Settings, described: Description, wishes: Wishes, terminal
 def begin(settings: Settings, described: Description, wishes: Wishes, terminal: Terminal) -> None:
     """Ask for the key, judge, fetch, compare and put in place. Raises Fault."""
     repository = source.shown_to(settings, described.repository)
-    away = source.refusal_of_store(described.source, repository)
+    away = source.refusal(settings, described.source, repository)
     if away:
         raise Fault(away)
     refuse_old_box(described, wishes)
     with typed_key(terminal, described) as key:
-        old = Source(described.source, repository, key)
+        old = Source(settings, described.source, repository, key)
         found = opened(old, terminal)
         snapshot, manifest = agreed(settings, old, described, found, wishes, terminal)
         report = Report(described.source, snapshot.id, manifest.taken_at, len(manifest.users))

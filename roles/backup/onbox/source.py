@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .repository import LOOK_S, NO_REPOSITORY, WRONG_KEY, Repository, ask, the_store
+from .keys import make_secrets_for_elsewhere
+from .repository import LOOK_S, NO_REPOSITORY, WRONG_KEY, Repository, ask, look_elsewhere, the_store
 from .restoring import Door
 from .settings import Settings
-from .system import ENVIRONMENT, Fault, last_words
+from .system import ENVIRONMENT, Fault, Waits, last_words
 
 # It cannot be written to, so nothing is locked there; and nobody else writes there.
 READ_ONLY = "--no-lock"
@@ -28,6 +29,7 @@ Telling = Callable[[dict[str, Any]], None]
 class Source:
     """The backup of household ``name`` in ``repository``, opened with the key in the file ``key``."""
 
+    settings: Settings
     name: str
     repository: Repository
     key: Path
@@ -40,7 +42,7 @@ class Source:
         """Run restic and return what it printed. Raises Fault: the store is away, or the backup is damaged."""
         done = self.restic(*words)
         if done.returncode:
-            raise Fault(refusal_of_store(self.name, self.repository) or damaged(done.stderr))
+            raise Fault(refusal(self.settings, self.name, self.repository) or damaged(done.stderr))
         return done.stdout
 
 
@@ -53,17 +55,33 @@ class Snapshot:
 
 
 def shown_to(settings: Settings, elsewhere: str) -> Repository:
-    """The old household's repository: as the store shows it to this box, or ``elsewhere``."""
+    """The old household's repository: as the store shows it to this box, or ``elsewhere``.
+
+    Raises Waits when a credential for elsewhere has to be put on this box first.
+    """
     if elsewhere:
-        return the_store(replace(settings, store=False, repository=elsewhere))
+        asked = at(settings, elsewhere)
+        make_secrets_for_elsewhere(asked)
+        return the_store(asked)
     return the_store(settings, f"{settings.repository.rstrip('/')}/restore/")
 
 
-def refusal_of_store(name: str, repository: Repository) -> str:
-    """Why the store does not show this box the backup of ``name``, as a sentence, or the empty string.
+def at(settings: Settings, elsewhere: str) -> Settings:
+    """The settings of a box whose repository is ``elsewhere``."""
+    return replace(settings, store=False, repository=elsewhere)
+
+
+def refusal(settings: Settings, name: str, repository: Repository) -> str:
+    """Why this box does not get at the backup of ``name``, as a sentence, or the empty string.
 
     Asked before restic is: restic tries for a quarter of an hour where nobody answers.
     """
+    if repository.url.startswith(("s3:", "sftp:")):
+        try:
+            is_there = look_elsewhere(at(settings, repository.url), repository)
+        except Waits as fault:
+            return str(fault)
+        return "" if is_there else f"{repository.url} holds no backup; is it where {name} sent it?"
     if not repository.url.startswith("rest:"):
         return ""
     try:
@@ -103,7 +121,7 @@ def snapshots(source: Source) -> tuple[Snapshot, ...]:
     if done.returncode == NO_REPOSITORY:
         raise Fault(judged(source.name, http.HTTPStatus.NOT_FOUND))
     if done.returncode:
-        raise Fault(refusal_of_store(source.name, source.repository) or damaged(done.stderr))
+        raise Fault(refusal(source.settings, source.name, source.repository) or damaged(done.stderr))
     found = parse_snapshots(done.stdout)
     if not found:
         raise Fault(f"the key opens the repository, and no backup of {source.name} is in it; is restore.from right?")
@@ -147,7 +165,7 @@ def fetch(source: Source, snapshot: Snapshot, target: Path, telling: Telling) ->
             else:
                 faults.append(line)
     if child.returncode:
-        away = refusal_of_store(source.name, source.repository)
+        away = refusal(source.settings, source.name, source.repository)
         raise Fault(
             f"{away}; start hearth-restore again then: it goes on where it stopped" if away else damaged(*faults)
         )

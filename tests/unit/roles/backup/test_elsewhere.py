@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roles.backup.onbox import elsewhere, keys
+from roles.backup.onbox import elsewhere, keys, source
 from roles.backup.onbox.settings import Paths, Settings
 from roles.backup.onbox.system import Unanswered, Waits, run
 
@@ -15,7 +15,7 @@ S3 = "s3:https://s3.example/b"
 
 def settings_of(folder: Path, repository: str = S3) -> Settings:
     """A box's settings whose files lie in ``folder``."""
-    paths = Paths(secrets=folder, public=folder)
+    paths = Paths(secrets=folder, public=folder, cache=folder / "cache")
     return Settings("mueller", "m.example", repository, ("renate",), 7443, store=False, paths=paths)
 
 
@@ -85,3 +85,19 @@ def test_a_repository_by_sftp_has_a_key_made_on_the_box_and_ssh_looks_nowhere_el
     assert not (tmp_path / "repository.env").exists()
     (option,) = elsewhere.options(settings)[1:]
     assert option.startswith(f"sftp.args=-F none -i {tmp_path}/repository-ssh-key ")
+
+
+def test_a_restore_from_elsewhere_says_at_once_what_this_box_lacks(tmp_path: Path) -> None:
+    at_a_store = settings_of(tmp_path, "rest:https://neu@127.0.0.1:18444/neu/")
+    with pytest.raises(Waits, match=r"repository\.env says nothing yet"):
+        source.shown_to(at_a_store, S3)
+    assert (tmp_path / "repository.env").exists()
+    nowhere = source.shown_to(at_a_store, "sftp://nobody@127.0.0.1:1/m")
+    assert (tmp_path / "repository-ssh-key.pub").exists()
+    assert "127.0.0.1:1/m is not reached" in source.refusal(at_a_store, "mueller", nowhere)
+
+
+def test_a_copy_on_the_box_itself_wants_no_credential(tmp_path: Path) -> None:
+    copy = source.shown_to(settings_of(tmp_path), "/srv/copy")
+    assert (copy.url, copy.env) == ("/srv/copy", {})
+    assert not (tmp_path / "repository.env").exists()

@@ -116,7 +116,7 @@ def world(
 
     monkeypatch.setattr(restore, "cloud", cloud)
     monkeypatch.setattr(source, "shown_to", lambda *_: repository)
-    monkeypatch.setattr(source, "refusal_of_store", lambda *_: world["away"])
+    monkeypatch.setattr(source, "refusal", lambda *_: world["away"])
     monkeypatch.setattr(source, "answers", lambda *_: world["online"])
     monkeypatch.setattr(source, "snapshots", lambda _: world["snapshots"])
     monkeypatch.setattr(source, "manifest", lambda *_: world.get("manifest", RAW))
@@ -322,12 +322,12 @@ def test_what_a_store_answers_is_told_in_words(status: int, words: str) -> None:
     [(12, "does not open the backup of mueller"), (10, "no backup of mueller"), (1, "is damaged")],
 )
 def test_a_key_that_opens_nothing_and_a_damaged_repository_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, status: int, words: str
 ) -> None:
     monkeypatch.setattr(
         Repository, "restic", lambda *_: subprocess.CompletedProcess([], status, b"", b"Fatal: index is broken\n")
     )
-    old = source.Source("mueller", Repository("/srv/x", {}, (), tmp_path), tmp_path / "key")
+    old = source.Source(settings, "mueller", Repository("/srv/x", {}, (), tmp_path), tmp_path / "key")
     with pytest.raises(Fault, match=words):
         source.snapshots(old)
 
