@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 PACKAGES := mmdebstrap systemd-container iproute2 nftables openssh-client curl python3-venv \
 	chromium chromium-driver zbar-tools
 
-.PHONY: setup demo test check lint types unit page slow lab bench bench-fleet bench-relay bench-scale clean
+.PHONY: setup demo test check lint types unit page slow lab bench bench-fleet bench-relay bench-scale bench-backup clean
 
 setup: $(VENV)/.ready
 
@@ -76,6 +76,10 @@ bench-relay: setup
 # An inventory of N households, up to the first connection; and a relay with half of them, near and far.
 bench-scale: setup
 	$(BIN)/python demo/bench_scale.py $(N)
+
+# A night's backup of a nearly unchanged box over a home's line, beside borg: SIZE=2 (GB), ROUNDS=3.
+bench-backup: setup
+	SIZE=$(SIZE) ROUNDS=$(ROUNDS) $(BIN)/python demo/bench_backup.py
 
 clean: setup
 	$(BIN)/hearth lab down
