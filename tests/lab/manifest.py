@@ -14,7 +14,7 @@ from pathlib import Path
 
 RANDOM = re.compile(
     r"/etc/hearth/(secrets/|tls/.*pem$|tunnel/key)|/config/config\.php$|/root/|/hearth/owncloud/config\.php$|/hearth/lock$"
-    r"|/var/lib/hearth/confirmed/"
+    r"|/etc/hearth/backup/(page-.*pem|store-login)$|/var/lib/hearth/confirmed/"
 )
 WHOLE = (
     *("/etc/hearth", "/etc/apache2", "/etc/php", "/etc/mysql", "/etc/ssh/sshd_config.d", "/etc/ssh/hearth-keys"),
