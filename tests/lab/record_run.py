@@ -23,10 +23,12 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 from pyinfra_cli.main import main as run_pyinfra  # type: ignore[import-untyped]
 
+from hearth import line
 from hearth.asking import batch
 
 record: dict[str, Any] = {"operations": [], "sent": []}
-send = Channel.exec_command
+# Two ways lead to a host: paramiko's, for the lock, and hearth's own, for all else.
+send, request = Channel.exec_command, line._request
 disconnect_all = pyinfra_cli.cli.disconnect_all
 
 
@@ -34,6 +36,12 @@ def sending(channel: Channel, command: str) -> Any:
     """Note a command that leaves."""
     record["sent"].append(command)
     return send(channel, command)
+
+
+def requesting(channel: Channel, command: str) -> None:
+    """The same for a command that does not wait for the word that it was begun."""
+    record["sent"].append(command)
+    request(channel, command)
 
 
 def disconnecting(state: State) -> None:
@@ -84,6 +92,7 @@ def main() -> None:
     target = Path(sys.argv.pop(1))
     batch.LIMIT_S = float(os.environ.get("RECORD_LIMIT_S", batch.LIMIT_S))
     Channel.exec_command = sending
+    line._request = requesting
     pyinfra_cli.cli.disconnect_all = disconnecting
     atexit.register(lambda: target.write_text(json.dumps(record)))
     run_pyinfra()
