@@ -25,6 +25,8 @@ from hearth.login import RefusedError
 ATTEMPTS_EVERY_S = 2.0
 # A host that has undone a change needs a moment to reload; after that the operator is told that it did not come back.
 GRACE_S = 20
+# How long after the last word of a dead connection it may take until its reader has noticed.
+NOTICED_S = 2.0
 
 
 def confirm_anew(connector: HearthConnector, change: str, token: str, until: float) -> str | None:
@@ -74,13 +76,22 @@ def put(host: Host, connector: HearthConnector, payload: str, timeout_s: int) ->
         succeeded, output = host.run_shell_command(
             StringCommand(layout.APPLY, "put"), _stdin=payload, _timeout=timeout_s
         )
-        lost = "the connection was cut" if connector.is_cut else None
+        # A change that fails says why; where nobody says anything, the connection's end may be known a moment later.
+        is_silent = not succeeded and not output.output
+        lost = "the connection was cut" if connector.is_cut or (is_silent and _is_cut_soon(connector)) else None
     except (TimeoutError, OSError, SSHException) as fault:
         succeeded, lost = False, str(fault)
     if lost is not None:
         logger.info(f"{host.print_prefix}no answer over the old connection ({lost}); logging in anew")
         return None
-    return None if succeeded else output.output
+    return None if succeeded else output.output or "it ended without a word"
+
+
+def _is_cut_soon(connector: HearthConnector) -> bool:
+    until = time.monotonic() + NOTICED_S
+    while not connector.is_cut and time.monotonic() < until:
+        time.sleep(0.05)
+    return connector.is_cut
 
 
 def still_connected(host: Host, connector: HearthConnector) -> bool:
