@@ -22,7 +22,7 @@ RESTIC = "/usr/bin/restic"
 KEY, PAPER, LOGIN = (f"/etc/hearth/secrets/{name}" for name in ("backup-key", "paper-key", "store-password"))
 ROOT = "/srv/hearth/store"
 LIVE = f"{ROOT}/repositories/mueller"
-BACKUP, KEEP = "hearth-backup.service", "hearth-store-keep.service"
+BACKUP, KEEP, WATCH = "hearth-backup.service", "hearth-store-keep.service", "hearth-store-checked.service"
 SIBLING = f"{ROOT}/repositories/schmidt"
 # The store's program as it is, which stops itself where it is about to do something (PEP 578), for whoever kills it.
 STOPPING = """
@@ -35,10 +35,10 @@ sys.path.insert(0, "/usr/lib/hearth")
 from hearth_store.main import main
 sys.exit(main(sys.argv[1:]))
 """
-DROP_IN = f"/run/systemd/system/{KEEP}.d"
+VERBS = {KEEP: "keep", WATCH: "watch"}
 START = """[Service]
 ExecStart=
-ExecStart=/usr/bin/python3 -IB /run/stopping.py keep --notes /run/hearth-store/notes
+ExecStart=/usr/bin/python3 -IB /run/stopping.py {verb} --notes /run/hearth-store/notes
 """
 
 
@@ -104,19 +104,22 @@ class Thief:
         return state in ("inactive", "failed")
 
     @contextmanager
-    def killed(self, event: str, words: str) -> Iterator[None]:
-        """kill -9 for what the store does next, where it is about to do ``event`` with ``words``, when this ends."""
-        script = STOPPING.format(event=event, words=words)
-        self.lab.exec(RELAY, ["tee", "/run/stopping.py"], stdin=script)
-        self.on_store(f"mkdir -p {DROP_IN}")
-        self.lab.exec(RELAY, ["tee", f"{DROP_IN}/stopping.conf"], stdin=START)
-        self.on_store("systemctl daemon-reload")
+    def killed(self, event: str, words: str, *, unit: str = KEEP) -> Iterator[None]:
+        """kill -9 for what a unit of the store's does next, about to do ``event`` with ``words``, when this ends."""
+        drop_in = f"/run/systemd/system/{unit}.d"
+        self.lab.exec(RELAY, ["tee", "/run/stopping.py"], stdin=STOPPING.format(event=event, words=words))
+        self.on_store(f"mkdir -p {drop_in}")
+        self.lab.exec(RELAY, ["tee", f"{drop_in}/stopping.conf"], stdin=START.format(verb=VERBS[unit]))
+        # One that stays begins with the drop-in now; the other when it is started.
+        self.on_store(f"systemctl daemon-reload; systemctl try-restart {unit}")
         yield
-        state = f"cat /proc/$(systemctl show --property=MainPID --value {KEEP})/status"
-        wait_for(lambda: "State:\tT" in self.on_store(f"{state} 2>/dev/null; true"), 60, f"{event} {words}")
-        self.on_store(f"rm {DROP_IN}/stopping.conf; systemctl daemon-reload; systemctl kill --signal=KILL {KEEP}")
-        still = f"systemctl show --property=ActiveState --value {KEEP}"
-        wait_for(lambda: self.on_store(still).strip() == "failed", 30, "the end of what was killed")
+        main = f"systemctl show --property=MainPID --value {unit}"
+        stopped = f"grep -qs 'State:.T' /proc/$({main})/status && echo yes; true"
+        wait_for(lambda: self.on_store(stopped).strip() == "yes", 60, f"{event} {words}")
+        process = self.on_store(main).strip()
+        self.on_store(f"rm {drop_in}/stopping.conf; systemctl daemon-reload; systemctl kill --signal=KILL {unit}")
+        gone = f"test -e /proc/{process} || echo gone"
+        wait_for(lambda: self.on_store(gone).strip() == "gone", 30, "the end of what was killed")
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +238,7 @@ def test_what_retention_leaves_restores_byte_for_byte_wherever_it_was_killed(thi
     remove_interposed(thief.operator, RESTIC)
     assert thief.files() == before
     # The store, when it has exchanged clone and repository; the box goes on and makes its backup meanwhile.
-    with thief.killed("os.rename", f"{ROOT}/grace/"):
+    with thief.killed("os.rename", f"{ROOT}/grace/", unit=WATCH):
         thief.on_box(f"systemctl start --no-block {BACKUP}")
     wait_for(thief.has_ended, 180, "the box's backup")
 
