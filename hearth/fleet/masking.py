@@ -17,8 +17,11 @@ _NAMED = re.compile(
     ((?:[a-z0-9]+[_-])* (?:password|passwd|passphrase|secret|token|api[_-]?key|credentials?) (?:[_-][a-z0-9]+)*)
     (["']? \s* [:=] \s* ["']?) (?! \s* \*\*\*) ([^\s"',;]+)"""
 )
-# What hosts make for themselves: five groups of four for people, hexadecimal for programs (ownCloud's salt has 30).
-_MADE = re.compile(r"\b[a-zA-Z0-9]{4}(?:-[a-zA-Z0-9]{4}){4}\b|\b[0-9a-f]{24,}\b")
+# What hosts make for themselves: five groups of four for people, seven of five for the key on paper, hexadecimal for
+# programs (ownCloud's salt has 30).
+_MADE = re.compile(
+    r"\b[a-zA-Z0-9]{4}(?:-[a-zA-Z0-9]{4}){4}\b|\b[a-zA-Z0-9]{5}(?:-[a-zA-Z0-9]{5}){6}\b|\b[0-9a-f]{24,}\b"
+)
 # A key or token has upper and lower case and digits, and no separators.
 _RANDOM = re.compile(
     r"\b(?=[A-Za-z0-9+_-]*[a-z])(?=[A-Za-z0-9+_-]*[A-Z])(?=[A-Za-z0-9+_-]*[0-9])[A-Za-z0-9+_-]{16,}={0,2}"

@@ -69,6 +69,7 @@ def test_hosts_of_a_report_are_told_apart_and_strangers_left_out() -> None:
         ("mysql said: password=hunter2 is wrong", "mysql said", "hunter2"),
         ('{"secret": "q7Jx0v"}', "secret", "q7Jx0v"),
         ("the household's is abcd-efgh-jkmn-2345-pqrs", "the household's is", "abcd-efgh"),
+        ("the sheet says T8BTV-AB5SV-07450-B3AQP-3QPT8-E8322-ZM8PE", "the sheet says", "T8BTV"),
         ("key 60303ae22b998861bce3b28f33eec1be758a213c", "key", "60303ae2"),
         ("salt 362f5bd9ab642d940cee3fc4dc8bb6", "salt", "362f5bd9"),
         ("line b3BlbnNzaC1rZXktdjEA/YoYROHmKtb+rEldEfYpOemJnHom/sBEVyZ2", "line", "YoYROHmK"),
