@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from run import REPOSITORY, join, run, tunnel_is_up, wait_for
 
+from hearth import layout
 from hearth.interruption import end_once
 from hearth.inventory import load_or_raise
 from hearth.lab.lab import Lab
@@ -37,6 +38,8 @@ BOX, RELAY, HOUSEHOLD = "box-mueller", "relay1", "mueller"
 MEGABITS_PER_S, ROUND_TRIP_MS, PORT = 10, 20, 7212
 FIRST_LIMIT = "900M"
 FILES = "/srv/hearth/data/renate/files"
+LAST_GOOD = "/var/lib/hearth/backup/last-good"
+STORE_ANSWERS = f"curl --silent --insecure --output /dev/null https://127.0.0.1:{layout.STORE_TUNNEL_PORT}/"
 
 FILL = """
 import os, pathlib, sys
@@ -103,8 +106,13 @@ def sh(lab: Lab, host: str, script: str, *arguments: str, stdin: str = "") -> st
 
 
 def back_up(lab: Lab) -> None:
-    """Let the box's own unit run; raises LabError when it fails."""
-    sh(lab, BOX, "systemctl start hearth-backup.service")
+    """Let the box's own unit make a backup; raises LabError when it fails, or waits for its store."""
+    sh(
+        lab,
+        BOX,
+        f"touch /run/begun; systemctl start hearth-backup.service; test {LAST_GOOD} -nt /run/begun || "
+        "{ journalctl --unit hearth-backup.service --lines 5 >&2; exit 1; }",
+    )
 
 
 @contextmanager
@@ -236,7 +244,13 @@ def main() -> int:
             prepare_borg(lab, relay)
             borg(lab, relay, "create")
             with slow_line(lab, relay) as passed:
-                sh(lab, BOX, "systemctl restart hearth-tunnel.service; sleep 3")
+                # The tunnel that is up came before the line was slow.
+                sh(
+                    lab,
+                    BOX,
+                    f"systemctl restart hearth-tunnel.service; for _ in $(seq 60); do {STORE_ANSWERS} && exit; "
+                    "sleep 1; done; exit 1",
+                )
                 found = [night(lab, relay, passed, day) for day in range(1, rounds + 1)]
             nights = {name: [each[name] for each in found] for name in (OURS_NAME, BORG_NAME)}
             console.print(report(size_gb, nights))
