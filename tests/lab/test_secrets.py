@@ -171,8 +171,9 @@ def test_secrets_lie_on_the_box_in_their_files_alone_and_root_alone_reads_them(
 ) -> None:
     found = leaks.files_on_the_box(trail.operator, set().union(*own.values()), "/")
     assert found == [
-        *("/etc/hearth/secrets/database", "/etc/hearth/tls/key.pem", "/etc/ssh/ssh_host_ed25519_key"),
-        *("/etc/ssh/ssh_host_rsa_key", "/root/household-passwords.txt", CONFIG, KEPT_CONFIG),
+        *(f"/etc/hearth/secrets/{name}" for name in ("backup-key", "database", "store-password")),
+        *("/etc/hearth/tls/key.pem", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key"),
+        *("/root/household-passwords.txt", CONFIG, KEPT_CONFIG),
     ]
     modes = trail.operator.lab.exec(MUELLER, ["stat", "--format=%n %a %U:%G", *found]).stdout.splitlines()
     assert modes == [f"{path} 640 www-data:www-data" if path == CONFIG else f"{path} 600 root:root" for path in found]
