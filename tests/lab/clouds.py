@@ -170,6 +170,13 @@ def bare(lab: Lab, start: Callable[..., None]) -> str:
     return "bare"
 
 
+@pytest.fixture(scope="module")
+def bare_mueller(lab: Lab, start: Callable[..., None], bare: str) -> None:
+    """mueller's box on its first day, whatever other test files have made of it."""
+    start(MUELLER)
+    lab.start_from(MUELLER, bare)
+
+
 @pytest.fixture
 def bare_box(lab: Lab, lab_inventory: Path, start: Callable[..., None], bare: str) -> Operator:
     """The operator of mueller's box on its first day."""

@@ -19,12 +19,13 @@ from hearth.lab import register
 from hearth.lab.lab import Lab
 from hearth.lab.real_release import with_real_release
 from tests.lab.boxes import bare_pi, bare_relay, box, first_run, fresh_box, packaged_box, pi_snapshot, relay_snapshot
-from tests.lab.clouds import bare, bare_box, old_cloud
+from tests.lab.clouds import bare, bare_box, bare_mueller, old_cloud
 from tests.lab.homes import first_day, home, visitor
 
 __all__ = [
     "bare",
     "bare_box",
+    "bare_mueller",
     "bare_pi",
     "bare_relay",
     "box",

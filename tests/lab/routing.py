@@ -18,6 +18,7 @@ VISITOR = "visitor"
 MUELLER, SCHMIDT, WEBER = "mueller.home.example", "schmidt.home.example", "weber.home.example"
 PUBLIC_PORT = 20443
 CHUNK_BYTES, CHUNKS = 1 << 20, 30
+GO_ON = "/root/go-on"
 
 DEPLOY = """
 from pyinfra import host
@@ -35,7 +36,7 @@ services.running(name="See that every service runs", names=("haproxy.service",))
 # Where the households' tunnels would end: TLS servers that demand PROXY protocol v2 and note what it says. The one on
 # 127.0.0.1 is a service of the relay's own, which nobody outside may reach. They answer whatever name is asked for.
 STAND_INS = """
-import json, socket, ssl, struct, threading, time
+import json, os, socket, ssl, struct, threading, time
 
 NAMES = {"127.10.0.17": "mueller", "127.10.0.18": "schmidt", "127.10.0.19": "weber", "127.0.0.1": "the relay itself"}
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -68,7 +69,8 @@ def serve(connection, name):
                 stream.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % (CHUNKS * CHUNK_BYTES))
                 for number in range(CHUNKS):
                     stream.sendall(bytes([number]) * CHUNK_BYTES)
-                    time.sleep(0.5)
+                    while number == CHUNKS // 2 and not os.path.exists("GO_ON"):
+                        time.sleep(0.2)
             else:
                 body = f"{name} saw {visitor}".encode()
                 stream.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
@@ -194,13 +196,20 @@ class Relay:
         self.on("python3", "-c", program, f"@1 {command}")
 
     def slowly(self, name: str) -> subprocess.Popen[str]:
-        """Start a download that takes a quarter of a minute; it prints its SHA-256 at the end."""
+        """Start a download that stops halfway until ``rest_of`` wants the rest, or until somebody cuts it."""
+        self.on("rm", "-f", GO_ON)
         script = f"curl --silent --insecure https://{name}/slow | sha256sum; exit ${{PIPESTATUS[0]}}"
         before = len(self.seen())
         argv = self.lab.exec_command(VISITOR, ["bash", "-c", script])
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: len(self.seen()) > before, 10, "the download's begin")
         return process
+
+    def rest_of(self, download: subprocess.Popen[str]) -> str:
+        """Let the downloads go on, and return the SHA-256 of what one of them got."""
+        assert download.poll() is None, "the download was cut"
+        self.on("touch", GO_ON)
+        return download.communicate(timeout=60)[0].split()[0]
 
     def is_connected(self, name: str) -> bool:
         address = {MUELLER: "127.10.0.17", SCHMIDT: "127.10.0.18", WEBER: "127.10.0.19"}[name]

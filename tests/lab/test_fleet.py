@@ -51,6 +51,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         lab.down()
 
 
+@pytest.fixture(autouse=True)
+def as_committed(fleet: Fleet) -> None:
+    """What a test that failed left in the inventory does not fail the next."""
+    fleet.git("restore", ".")
+
+
 def held(box: Operator) -> bool:
     """Whether a command of a converge waits on a box."""
     return box.lab.exec(box.host, ["pgrep", "-x", Path(SUMS).name], check=False).returncode == 0
@@ -153,6 +159,7 @@ def test_after_kill_9_in_a_wave_resume_waits_for_the_last_commands_and_converges
     left = list(boxes)
 
     def all_have_waited() -> bool:
+        assert resume.poll() is None, f"{ended(resume)}\n{fleet.logs()}"
         for box in filter(waits, tuple(left)):
             assert held(box), "the command that the killed run began"
             fleet.lab.exec(box.host, ["rm", "/run/hold"])

@@ -18,7 +18,7 @@ from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
 from tests.lab.conftest import copy_of_the_example, lab_name
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("bare_relay", "bare_pi")]
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("bare_relay", "bare_pi", "bare_mueller")]
 Start = Callable[..., None]
 
 
@@ -66,7 +66,7 @@ def test_a_host_is_a_bare_debian_13_with_systemd_and_working_packages(lab: Lab, 
     assert lab.exec(host, ["hostname"]).stdout.strip() == host
     assert "VERSION_CODENAME=trixie" in lab.exec(host, ["cat", "/etc/os-release"]).stdout
     assert lab.exec(host, ["which", "python3"], check=False).returncode != 0
-    lab.exec(host, ["apt-get", "update", "-qq", "--error-on=any"])
+    lab.exec(host, ["apt-get", "update", "-qq", "--error-on=any", "-o", "Acquire::Retries=5"])
 
 
 def test_each_host_has_an_identity_of_its_own(lab: Lab, start: Start, lab_inventory: Path) -> None:

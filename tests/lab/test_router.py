@@ -20,6 +20,7 @@ from tests.lab.routing import (
     CHUNKS,
     CROWD,
     DEPLOY,
+    GO_ON,
     MUELLER,
     PUBLIC_PORT,
     RELAY,
@@ -50,7 +51,7 @@ def relay(lab: Lab, bare_relay: Operator, tmp_path_factory: pytest.TempPathFacto
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
         *("-subj", "/CN=stand-in", "-keyout", "/root/stand-in.key", "-out", "/root/stand-in.crt"),
     )
-    text = STAND_INS.replace("CHUNK_BYTES", str(CHUNK_BYTES)).replace("CHUNKS", str(CHUNKS))
+    text = STAND_INS.replace("CHUNK_BYTES", str(CHUNK_BYTES)).replace("CHUNKS", str(CHUNKS)).replace("GO_ON", GO_ON)
     lab.exec(RELAY, ["sh", "-c", "cat > /root/stand-ins.py"], stdin=text)
     made.on("systemd-run", "--quiet", "--unit=stand-ins", "python3", "/root/stand-ins.py")
     wait_for(lambda: made.on("ss", "-Hltn", "sport = :10443").count("127.") == 4, 20, "the stand-ins")
@@ -223,8 +224,7 @@ def test_a_household_comes_and_goes_without_a_reload_and_nobody_else_notices(rel
     gone = relay.curl(f"https://{WEBER}/", "--resolve", f"{WEBER}:443:{relay.address}")
     assert (came, gone) == (f"weber saw {relay.lab.public_address(VISITOR)}", "")
     assert relay.seen() == before
-    assert download.poll() is None, "the download ended too early to prove anything"
-    assert download.communicate(timeout=60)[0].split()[0] == WHOLE
+    assert relay.rest_of(download) == WHOLE
     assert relay.processes() == processes
 
 
@@ -241,11 +241,11 @@ def test_a_removed_household_loses_its_connections_in_old_processes_too(relay: R
     file.unlink()
     try:
         assert relay.converge().status == 0
-        assert old.wait(timeout=5) != 0
-        assert new.wait(timeout=5) != 0
+        assert old.wait(timeout=20) != 0
+        assert new.wait(timeout=20) != 0
         assert not relay.is_connected(SCHMIDT)
         assert relay.curl(f"https://{SCHMIDT}/") == ""
-        assert other.communicate(timeout=60)[0].split()[0] == WHOLE
+        assert relay.rest_of(other) == WHOLE
     finally:
         file.write_text(text)
         relay.household("mueller", lambda data: data.update(relay=RELAY))
