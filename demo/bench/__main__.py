@@ -1,7 +1,7 @@
 """hearth beside stock pyinfra, Ansible and Ansible with mitogen, and beside the floor, in one run.
 
-    make bench                 writes docs/benchmarks.md and its chart
-    make bench BUDGET=300      the same with so many seconds for each peer in each case, so that all have five rounds
+    make bench                 writes docs/benchmarks.md and its chart; five rounds for those that a goal compares
+    make bench BUDGET=300      the same with so many seconds for each of the others in each case: five rounds for all
     make bench QUICK=1         everything once, to see that it works; writes to build/bench, as ONLY=box|crowd do
     make bench FULL=1          every number of hosts at every latency, five rounds each: many hours
 
@@ -28,7 +28,7 @@ from demo.bench import box, chart, crowd, machine, plans, report, sshds
 from demo.bench.figures import Case, Failure, Results, Run
 from demo.bench.goals import Verdict, judge
 from demo.bench.peers import REPOSITORY, missing, present
-from demo.bench.rounds import Limits, Taken, Unfit
+from demo.bench.rounds import Taken, Unfit
 from hearth.interruption import end_once
 from hearth.lab import bases, cgroups, register
 from hearth.lab.lab import Lab
@@ -142,7 +142,8 @@ def main(words: list[str]) -> int:
     """Measure and write; exit status 1 when some peer could not be measured."""
     asked = parse(words)
     plan = plans.PLANS[asked.plan]
-    limits = Limits(asked.rounds or plan.limits.rounds, asked.budget or plan.limits.budget_s)
+    given = {"rounds": asked.rounds, "budget_s": asked.budget}
+    limits = replace(plan.limits, **{name: value for name, value in given.items() if value})
     plan = replace(plan, cases=[case for case in plan.cases if asked.only in (None, case.scene)], limits=limits)
     usual = asked.plan != "quick" and not asked.only
     output = asked.output or REPOSITORY / ("docs" if usual else "build/bench")

@@ -46,6 +46,11 @@ GOALS = (
 )
 
 
+def is_about(peer: str, case: Case) -> bool:
+    """Whether a goal compares a peer in a case."""
+    return any(goal.case == case and peer in (goal.over, goal.under) for goal in GOALS)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A goal and what was measured; ``ratio`` is None when it was not."""

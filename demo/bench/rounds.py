@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from demo.bench.figures import Case, Failure, Run
+from demo.bench.goals import is_about
 
 
 class Unfit(Exception):
@@ -14,10 +15,18 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """``rounds`` each; a peer that has spent ``budget_s`` seconds in a case gets no further round there."""
+    """``rounds`` each; a peer that has spent ``budget_s`` seconds in a case gets no further round there.
+
+    ``goal_budget_s`` where a goal is about the peer in that case, if that is more.
+    """
 
     rounds: int = 5
     budget_s: float = 120
+    goal_budget_s: float = 0
+
+    def budget(self, case: Case, peer: str) -> float:
+        """The seconds that a peer may spend in a case."""
+        return max(self.budget_s, self.goal_budget_s) if is_about(peer, case) else self.budget_s
 
 
 @dataclass
@@ -41,9 +50,9 @@ def take(
     for number in range(limits.rounds):
         for peer in tuple(left):
             had = taken.runs.setdefault(peer, [])
-            if sum(run.wall_s for run in had) >= limits.budget_s:
+            if sum(run.wall_s for run in had) >= (budget_s := limits.budget(case, peer)):
                 left.remove(peer)
-                tell(f"{peer}: {len(had)} of {limits.rounds} rounds, its {limits.budget_s:.0f} s are spent")
+                tell(f"{peer}: {len(had)} of {limits.rounds} rounds, its {budget_s:.0f} s are spent")
                 continue
             try:
                 run = attempt(peer)

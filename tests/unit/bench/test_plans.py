@@ -1,6 +1,6 @@
 from demo.bench.__main__ import command, parse
 from demo.bench.figures import Case
-from demo.bench.goals import ANSIBLE, FIFTY, GOALS, HEARTH, MITOGEN, PEERS, UNCHANGED_BOX
+from demo.bench.goals import ANSIBLE, FIFTY, GOALS, HEARTH, MITOGEN, PEERS, STOCK, UNCHANGED_BOX
 from demo.bench.plans import COUNTS, FULL, LATENCIES_MS, PLANS, USUAL
 
 
@@ -9,6 +9,11 @@ def test_every_goal_is_measured_by_the_usual_plan_and_by_the_full_one() -> None:
         for goal in GOALS:
             assert goal.case in plan.cases
             assert {goal.over, goal.under} <= set(plan.peers(goal.case, PEERS))
+
+
+def test_who_is_compared_by_a_goal_has_five_rounds_in_the_usual_plan() -> None:
+    for goal in GOALS:
+        assert {USUAL.limits.budget(goal.case, peer) for peer in (goal.over, goal.under)} == {float("inf")}
 
 
 def test_the_full_plan_has_every_number_of_hosts_at_every_latency_five_times_and_everybody() -> None:
@@ -25,7 +30,9 @@ def test_the_full_plan_has_every_number_of_hosts_at_every_latency_five_times_and
 def test_who_is_left_out_of_a_case_is_named() -> None:
     assert USUAL.peers(FIFTY, (HEARTH, MITOGEN, ANSIBLE)) == (HEARTH, MITOGEN)
     assert USUAL.peers(UNCHANGED_BOX, (HEARTH, MITOGEN, ANSIBLE)) == (HEARTH, MITOGEN, ANSIBLE)
-    assert [note.partition(":")[0] for note in USUAL.notes()] == [f"{ANSIBLE} is left out of {FIFTY.words}"]
+    assert [note.partition(":")[0] for note in USUAL.notes()] == [
+        f"{peer} is left out of {FIFTY.words}" for peer in (ANSIBLE, STOCK)
+    ]
 
 
 def test_the_page_names_the_command_that_measures_the_same_again() -> None:

@@ -1,5 +1,5 @@
 from demo.bench.figures import Run
-from demo.bench.goals import UNCHANGED_BOX
+from demo.bench.goals import BATCH_OFF, MITOGEN, UNCHANGED_BOX
 from demo.bench.rounds import Limits, Unfit, take
 
 
@@ -31,6 +31,13 @@ def test_who_has_spent_his_time_gets_no_further_round_and_it_is_told() -> None:
 
     assert {peer: len(runs) for peer, runs in taken.runs.items()} == {"fast": 5, "slow": 2}
     assert "slow: 2 of 5 rounds, its 100 s are spent" in told
+
+
+def test_those_that_a_goal_compares_have_all_their_rounds() -> None:
+    limits = Limits(rounds=5, budget_s=100, goal_budget_s=float("inf"))
+    taken = take(UNCHANGED_BOX, [MITOGEN, BATCH_OFF], limits, lambda peer: run_of(60), lambda text: None)
+
+    assert {peer: len(runs) for peer, runs in taken.runs.items()} == {MITOGEN: 5, BATCH_OFF: 2}
 
 
 def test_who_fails_is_told_loudly_and_the_others_go_on() -> None:
