@@ -49,11 +49,15 @@ ROUNDS = 3
 
 @dataclass
 class _Asking:
-    """One run: whether pyinfra would detect changes, what each host's operations ask, which of them have been heard."""
+    """One run: whether pyinfra would detect changes, what each host's operations ask, which of them have been heard.
+
+    ``told``: what they tell the operator, who has not heard it yet.
+    """
 
     detects: bool
     questions: dict[Host, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
     settled: dict[Host, set[str]] = field(default_factory=lambda: defaultdict(set))
+    told: dict[Host, list[logging.LogRecord]] = field(default_factory=lambda: defaultdict(list))
 
 
 def ask_at_once() -> None:
@@ -106,20 +110,26 @@ def _settle(asking: _Asking, state: State, host: Host) -> None:
     }
     asking.settled[host].update(metas)
     if isinstance(host.connector, HearthConnector):
-        _look(host.connector, host, metas, asking.questions[host])
+        _look(host.connector, host, metas, asking.questions[host], asking.told[host])
     if asking.detects:
+        _tell(asking.told.pop(host, []))
         _detect(state, host, metas)
 
 
 def _look(
-    connector: HearthConnector, host: Host, metas: dict[str, OperationMeta], questions: dict[str, list[str]]
+    connector: HearthConnector,
+    host: Host,
+    metas: dict[str, OperationMeta],
+    questions: dict[str, list[str]],
+    told: list[logging.LogRecord],
 ) -> None:
     """Learn by heart what the operations ask, and so what they would do.
 
-    An operation whose second question depends on its first answer is met in the second round; ``questions`` grows.
+    An operation whose second question depends on its first answer is met in the second round; ``questions`` grows, and
+    so does what was ``told``.
     """
     for _ in range(ROUNDS):
-        with connector.answers.by_heart(), _forgiving(host):
+        with connector.answers.by_heart(), _forgiving(host, told):
             asked = {op_hash: _first_question(meta) for op_hash, meta in metas.items()}
         new = {op_hash: question for op_hash, question in asked.items() if question is not None}
         if not any(question not in questions.get(op_hash, ()) for op_hash, question in new.items()):
@@ -167,23 +177,34 @@ def _detect(state: State, host: Host, metas: dict[str, OperationMeta]) -> None:
 
 
 class _forgiving:  # noqa: N801 (read as a word of a with statement)
-    """Meanwhile an answer that cannot be read fails no host and prints nothing: it leaves the operation in doubt."""
+    """Meanwhile an answer that cannot be read fails no host: it leaves the operation in doubt. Nothing is printed.
 
-    def __init__(self, host: Host) -> None:
+    What operations tell is kept in ``told``: whether it holds shows when it is known what the run changes. Errors are
+    not, for whoever runs the operation in earnest gets them again.
+    """
+
+    def __init__(self, host: Host, told: list[logging.LogRecord]) -> None:
         self._host = host
         self._state = host.state
+        self._told = told
 
     def __enter__(self) -> None:
         self._host.state = _Forgiving(self._state)  # type: ignore[assignment]
-        logger.addFilter(_is_no_error)
+        logger.addFilter(self._keep)
 
     def __exit__(self, *_: object) -> None:
-        logger.removeFilter(_is_no_error)
+        logger.removeFilter(self._keep)
         self._host.state = self._state
 
+    def _keep(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR:
+            self._told.append(record)
+        return False
 
-def _is_no_error(record: logging.LogRecord) -> bool:
-    return record.levelno < logging.ERROR
+
+def _tell(records: list[logging.LogRecord]) -> None:
+    for record in records:
+        logger.handle(record)
 
 
 class _Forgiving:
@@ -214,6 +235,8 @@ def _begin_execution(asking: _Asking, state: State) -> None:
         if not asking.detects and all(_changes_nothing(data) for data in state.ops[host].values()):
             for data in state.ops[host].values():
                 data.command_generator = _nothing
+            # Nobody runs its operations again, so what they told would be lost.
+            _tell(asking.told.pop(host, []))
             connector.leave()
         else:
             connector.answers.ahead = _Ahead(state, host, asking.questions[host])

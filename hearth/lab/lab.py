@@ -244,8 +244,7 @@ class Lab(Surroundings):
         identity = keys.ensure_operator(self.folder, fleet)
         reach = {
             name: local.Reach(self.address(name), hosts.host_keys(self._machine(name)))
-            for name in record.hosts
-            if record.members[name].kind != "client"
+            for name in started_of(fleet, record)
         }
         local.write(
             fleet.folder / "local.yaml",
@@ -276,6 +275,12 @@ class Lab(Surroundings):
             public_address=str(member.public_address),
             namespace=self.names.host(member.name),
         )
+
+
+def started_of(fleet: Fleet, record: state.LabState) -> tuple[str, ...]:
+    """The fleet's hosts that the lab has; of one that has left the fleet, the inventory may not speak any more."""
+    now = {member.name for member in members(fleet, {}) if member.kind != "client"}
+    return tuple(name for name in record.hosts if name in now)
 
 
 def _layers_in_use() -> set[str] | None:

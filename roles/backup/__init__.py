@@ -14,7 +14,7 @@ import tomli_w
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
-from pyinfra.context import host, state
+from pyinfra.context import host
 
 from hearth import artefacts, layout, schedule
 from hearth.inventory.hosts import Box
@@ -147,7 +147,7 @@ def step(verb: str) -> Generator[StringCommand, None, None]:
         yield StringCommand(PROGRAM, verb)
         return
     host.noop(f"{verb}: nothing to do")
-    if found.sentence and state.is_executing:
+    if found.sentence:
         # On the first day the store knows nothing of the box yet; that is no failure, and the operator wants to know.
         host.log(found.sentence)
 

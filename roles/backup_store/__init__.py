@@ -180,12 +180,14 @@ def program() -> tuple[artefacts.File | artefacts.Link, ...]:
 
 
 def _activate(names: tuple[str, ...]) -> str:
-    """Start units anew; an undone first put has taken their files away again, and they go."""
+    """Start units anew; an undone first put, or a store that moved away, has taken their files away, and they go."""
     listed = " ".join(names)
     links = " ".join(f"{_UNITS}/*.target.wants/{name}" for name in names)
     return (
-        f"systemctl daemon-reload; if ! test -e {_UNITS}/{names[0]}; then systemctl stop {listed} 2>/dev/null; "
-        f"rm -f {links}; exit 0; fi; systemctl enable --quiet {listed} && systemctl restart {listed}"
+        # Stopped first: a timer that finds its unit vanished has failed.
+        f"if ! test -e {_UNITS}/{names[0]}; then systemctl stop {listed} 2>/dev/null; systemctl daemon-reload; "
+        f"systemctl reset-failed {listed} 2>/dev/null; rm -f {links}; exit 0; fi; "
+        f"systemctl daemon-reload; systemctl enable --quiet {listed} && systemctl restart {listed}"
     )
 
 

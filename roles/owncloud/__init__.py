@@ -31,8 +31,7 @@ def step(verb: str) -> Generator[StringCommand, None, None]:
         return
     host.noop(f"{verb}: nothing to do")
     if verb == "upgrade" and cloud.sentence:
-        # A release that waits is no change of this converge, and yet the operator wants to know of it. Told while
-        # pyinfra prepares, too: a box that is as it shall be is not looked at again.
+        # A release that waits is no change of this converge, and yet the operator wants to know of it.
         host.log(cloud.sentence)
 
 

@@ -137,13 +137,17 @@ def hosts_file(routers: Iterable[RouterPage]) -> str:
 
 
 def files_of(
-    accounts: Sequence[Account], ports: Sequence[int], policy: Policy = MODERN, routers: Sequence[RouterPage] = ()
+    accounts: Sequence[Account],
+    ports: Sequence[int],
+    policy: Policy = MODERN,
+    routers: Sequence[RouterPage] | None = None,
 ) -> tuple[artefacts.File, ...]:
     """Everything but the keys: the configuration, the units, the journal's settings."""
-    own = {"ports": ports, "config": CONFIG, "journal": JOURNAL, "unit": UNIT, "hosts": HOSTS}
+    own = {"ports": ports, "config": CONFIG, "journal": JOURNAL, "unit": UNIT}
+    own |= {"hosts": HOSTS if routers is not None else ""}
     return (
         artefacts.File(CONFIG, config(accounts, ports, policy)),
-        artefacts.File(HOSTS, hosts_file(routers)),
+        *([artefacts.File(HOSTS, hosts_file(routers))] if routers is not None else []),
         artefacts.File(f"{_UNITS}/{UNIT}", template(__file__, "unit.service.j2", **own)),
         artefacts.File(f"{_UNITS}/{UPGRADED}.path", template(__file__, "upgraded.path.j2")),
         artefacts.File(f"{_UNITS}/{UPGRADED}.service", template(__file__, "upgraded.service.j2", **own)),
@@ -197,11 +201,12 @@ def tunnel_server(
     accounts: tuple[Account, ...],
     ports: tuple[int, ...],
     policy: Policy = MODERN,
-    routers: tuple[RouterPage, ...] = (),
+    routers: tuple[RouterPage, ...] | None = None,
 ) -> None:
     """Serve tunnels for ``accounts`` on each of ``ports``; end what lives on from keys that are gone.
 
-    ``policy``: what the host's OpenSSH knows. ``routers``: whose names are theirs here, whatever DNS says.
+    ``policy``: what the host's OpenSSH knows. ``routers``: whose names, and no others, are theirs here, whatever DNS
+    says; None where names mean what they mean on the host, as that of a store on a host of its own.
     """
     logins(name="Make the tunnels' accounts", names=tuple(account.name for account in accounts))
     host_key(name="Make the tunnel sshd's host key")

@@ -67,6 +67,7 @@ LONGEST_FIRST = (
     "pi_attacks",
     "nextcloud",
     "store",
+    "store_apart",
     "chain",
     "support",
 )

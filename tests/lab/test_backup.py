@@ -16,6 +16,7 @@ import pytest
 from hearth import layout
 from hearth.lab.lab import Lab
 from roles.backup.onbox import paperkey
+from roles.backup.onbox.page import confirmation
 from tests.lab import leaks
 from tests.lab.boxes import MUELLER, RELAY, Converge, Operator, wait_for
 from tests.lab.clouds import CARD, EVENT, FILE, interpose, remove_interposed, status
@@ -268,6 +269,47 @@ def test_the_key_goes_on_paper_once_and_what_is_on_the_paper_opens_the_backup(ke
     assert "This key opens" in kept.run("hearth-key", "test", stdin=key + "\n").stdout
     other = paperkey.make()
     assert "does not open" in kept.run("hearth-key", "test", stdin=other + "\n", check=False).stderr
+
+
+def renewed(kept: Kept) -> str:
+    """Have the household's key made anew at the console; returns it as the console shows it."""
+    assert "There is a new key" in kept.run("hearth-key", "renew").stdout
+    shown = kept.run("hearth-key", "show").stdout
+    return "-".join(re.findall(r"^ +\d\. (\w{5})$", shown, re.MULTILINE))
+
+
+def tried(kept: Kept, key: str) -> str:
+    """What the console says of a key that is typed."""
+    done = kept.run("hearth-key", "test", stdin=f"{key}\n", check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_new_sheet_at_the_console_counts_once_confirmed_and_the_old_one_until_its_key_is_removed(kept: Kept) -> None:
+    old = renewed(kept)
+    assert paper_finding(kept)
+    number = confirmation(old)
+    mistyped = kept.run("hearth-key", "confirm", stdin="AAAAA\n", check=False)
+    assert (mistyped.returncode, f"that is not group {number}" in mistyped.stderr) == (1, True)
+    assert kept.run("cat", "/etc/hearth/secrets/paper-key").stdout.strip() == old, "the box keeps it"
+    typed = paperkey.group_of(old, number).lower()
+    assert "on paper, and only there" in kept.run("hearth-key", "confirm", stdin=f"{typed}\n").stdout
+    assert kept.run("cat", "/etc/hearth/secrets/paper-key").stdout == ""
+    assert not paper_finding(kept)
+    again = kept.run("hearth-key", "confirm", stdin=f"{typed}\n", check=False)
+    assert (again.returncode, "the box has forgotten it" in again.stderr) == (1, True)
+    # A new sheet, also where nobody knows what became of the old one, which goes on opening the backup.
+    kept.run("tee", f"{layout.BACKUP_FOLDER}/paper.json", stdin="not JSON")
+    new = renewed(kept)
+    assert new != old
+    assert paper_finding(kept)
+    assert ["This key opens" in tried(kept, key) for key in (old, new)] == [True, True]
+    # Whoever keeps the store ends the old sheets, as docs/backup.md says: all but the one that was made last.
+    listed = json.loads(kept.restic("key", "list", "--json"))
+    sheets = [each for each in listed if each["userName"].startswith("paper-")]
+    for each in sorted(sheets, key=lambda sheet: str(sheet["created"]))[:-1]:
+        kept.operator.lab.exec(RELAY, ["sh", "-c", f"rm {KEPT}/keys/{each['id']}*"])
+    assert "does not open this box's backup" in tried(kept, old)
+    assert "This key opens" in tried(kept, new)
 
 
 def test_the_page_answers_the_home_alone(kept: Kept) -> None:

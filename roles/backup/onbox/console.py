@@ -10,7 +10,7 @@ from pathlib import Path
 from . import keys, paperkey
 from .lan import own_addresses
 from .main import PATIENCE_S, forget_page
-from .nightly import prepare
+from .nightly import made
 from .page import confirmation, log_showing, showings
 from .repository import opens, the_store
 from .settings import Settings, load
@@ -96,8 +96,8 @@ def test(settings: Settings) -> None:
 
 
 def renew(settings: Settings) -> None:
-    """Make a new key."""
+    """Make a new key, also where nobody knows what became of the old one."""
     with locked(settings.paths.lock, PATIENCE_S):
-        keys.renew(settings, prepare(settings))
+        keys.renew(settings, made(settings))
     forget_page()
     print("There is a new key: hearth-key show. The old sheet still opens the backup; docs/backup.md says what to do")  # noqa: T201

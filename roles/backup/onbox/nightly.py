@@ -23,12 +23,18 @@ TAKEN_WITHIN_S = 120
 
 def prepare(settings: Settings) -> Repository:
     """The repository, made where there is none, with the household's key in it. Raises Waits or Fault."""
+    repository = made(settings)
+    keys.keep_paper_key(settings, repository)
+    return repository
+
+
+def made(settings: Settings) -> Repository:
+    """The repository, made where there is none. Raises Waits or Fault."""
     if not keys.secrets_are_made(settings):
         raise Fault("the box's secrets for its backup are not made yet; converge it")
     repository = the_store(settings)
     if not look(settings, repository):
         repository.must("making the repository", settings.paths.box_key, "init")
-    keys.keep_paper_key(settings, repository)
     return repository
 
 

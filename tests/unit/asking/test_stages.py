@@ -54,6 +54,8 @@ class There(FactBase):
 def put(path):
     if not host.get_fact(There, path=path):
         yield f"touch {{path}}"
+    else:
+        host.log(f"{{path}} waits")
 
 for name in host.loop(("a", "b", "c", "d", "e")):
     put(name=f"Put {{name}}", path=f"{folder}/{{name}}")
@@ -137,9 +139,14 @@ class Here:
             if name not in missing:
                 (self.folder / name).touch()
         (self.folder / "sent").write_text("")
+        self.printed(*arguments, batch=batch)
+        return (self.folder / "sent").read_text().replace(f"{self.folder}/", "").splitlines()
+
+    def printed(self, *arguments: str, batch: str = "on") -> str:
+        """What is printed when the host has the files that it has."""
         printed = pyinfra(self.folder, "questions.py", *arguments, batch=batch, host="@hearth/here")
         assert "Put e" in printed or "Skipping" in printed, printed
-        return (self.folder / "sent").read_text().replace(f"{self.folder}/", "").splitlines()
+        return printed
 
 
 @pytest.fixture
@@ -169,3 +176,14 @@ def test_a_host_that_lacks_all_is_sent_no_more_than_by_stock(here: Here) -> None
     stock = here.sent("-y", missing="abcde", batch="off")
     assert len(stock) == 10
     assert here.sent("-y", missing="abcde") == ["batch", *stock]
+
+
+@pytest.mark.parametrize("arguments", [("-y",), ("--dry",)])
+@pytest.mark.parametrize("missing", ["", "c"])
+def test_what_an_operation_tells_is_heard_once_whether_or_not_its_host_is_spared(
+    here: Here, arguments: tuple[str, ...], missing: str
+) -> None:
+    for name in set("abcde") - set(missing):
+        (here.folder / name).touch()
+    told = here.printed(*arguments)
+    assert [told.count(f"/{name} waits") for name in "abcde"] == [0 if name in missing else 1 for name in "abcde"]

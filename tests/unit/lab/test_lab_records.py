@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hearth.inventory import load_or_raise
 from hearth.lab import bases, local, process, register, state
+from hearth.lab.lab import started_of
 from hearth.lab.process import LabError
 from hearth.lab.topology import Member
 
@@ -125,6 +127,14 @@ def test_local_yaml_says_how_the_hosts_are_reached_and_goes_with_its_lab(tmp_pat
     local.remove(path, "one")
     assert not path.exists()
     assert [file.name for file in (tmp_path / "collected").iterdir()] == ["relay2.yaml"], "not the lab's host"
+
+
+def test_local_yaml_does_not_speak_of_a_host_that_has_left_the_fleet_nor_of_a_client() -> None:
+    fleet = load_or_raise(Path(__file__).parents[3] / "inventory")
+    record = state.LabState()
+    for name in ("relay1", "store1", "visitor"):
+        record = record.with_host(name, state.HostRecord("trixie", ("/a",)))
+    assert started_of(fleet, record) == ("relay1",)
 
 
 @pytest.mark.parametrize("text", ["", "hosts: {}\n", local.header("two")])

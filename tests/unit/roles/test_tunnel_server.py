@@ -103,6 +103,17 @@ def test_a_restart_of_the_unit_leaves_the_sessions_alone() -> None:
     assert {"KillMode=process", "Restart=always", "LogNamespace=hearth-tunnel"} <= set(unit)
 
 
+def test_a_relay_knows_a_store_by_the_name_that_it_has_on_the_relay_and_a_pi_its_routers_by_no_other() -> None:
+    relay = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,))}
+    pi = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,), routers=())}
+    unit, bound = (
+        "/etc/systemd/system/hearth-tunnel-sshd.service",
+        f"BindReadOnlyPaths={tunnel_server.HOSTS}:/etc/hosts",
+    )
+    assert (tunnel_server.HOSTS in relay, "/etc/hosts" in relay[unit]) == (False, False)
+    assert (tunnel_server.HOSTS in pi, bound in pi[unit]) == (True, True)
+
+
 def test_neither_the_unit_nor_the_kernel_stops_at_some_2000_tunnels_of_two_processes() -> None:
     files = {file.path: str(file.content) for file in tunnel_server.files_of((RELAYS,), (9212,))}
     unit = files["/etc/systemd/system/hearth-tunnel-sshd.service"].splitlines()
