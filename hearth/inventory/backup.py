@@ -99,6 +99,11 @@ def restore_faults(documents: Documents) -> Iterator[Fault]:
             )
         if source.value in households:
             yield from _pair(documents, document, source, households[source.value])
+        elif source.value not in _done(documents, document.name) and first(document, "backup.repository", str):
+            yield source.fault(
+                f"only the file of {quoted(source.value)} said where its backup is, as this household's is at no "
+                "store; put that file back until the restore is done"
+            )
 
 
 def _done(documents: Documents, household: str) -> frozenset[str]:

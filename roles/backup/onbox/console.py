@@ -90,7 +90,7 @@ def confirm(settings: Settings) -> None:
 def test(settings: Settings) -> None:
     """Say whether a typed key opens the repository. Raises Mistyped before the repository is asked, or Fault."""
     key = paperkey.parse(input("The key: "))
-    if not opens(the_store(settings), key):
+    if not opens(settings, the_store(settings), key):
         raise Fault("this is a whole key, and it does not open this box's backup; is it the sheet of another box?")
     print("This key opens the backup.")  # noqa: T201
 

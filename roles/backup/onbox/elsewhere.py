@@ -11,9 +11,9 @@ from shlex import quote
 from urllib.parse import urlsplit
 
 from .settings import Settings
-from .system import Waits, last_words, run, text_of
+from .system import Unanswered, Waits, last_words, run, text_of
 
-ANSWER_S = 20
+CONNECT_S, ANSWER_S = 15, 20
 S3_NEEDS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)\s*=\s*(\S+)")
 _REPEATED = re.compile(r"returned error, retrying after \S+: (?:Stat: )?(.+)")
@@ -56,7 +56,7 @@ def ssh_words(settings: Settings) -> list[str]:
     """ssh's options: the box's own key for this server, and the host key that was put there by hand, alone."""
     paths = settings.paths
     options = ("IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=yes", "ServerAliveInterval=60")
-    named = (*options, f"ConnectTimeout={ANSWER_S}", f"UserKnownHostsFile={paths.known_hosts}")
+    named = (*options, f"ConnectTimeout={CONNECT_S}", f"UserKnownHostsFile={paths.known_hosts}")
     return ["-F", "none", "-i", str(paths.ssh_key), *(word for option in named for word in ("-o", option))]
 
 
@@ -78,11 +78,13 @@ def ssh_target(url: str) -> tuple[str, ...]:
 def ask_sftp(settings: Settings) -> None:
     """See whether the SFTP server lets the box in: ssh tells why not, which restic does not wait for. Raises Waits."""
     command = ["ssh", *ssh_words(settings), "-s", *ssh_target(settings.repository), "sftp"]
-    done = run(command, timeout_s=ANSWER_S * 3)
+    try:
+        done = run(command, timeout_s=ANSWER_S)
+    except Unanswered as fault:
+        raise Waits(not_reached(settings, str(fault))) from None
     if not done.returncode:
         return
     paths, said, url = settings.paths, done.stderr.decode(errors="replace"), settings.repository
-    words = last_words(done.stderr)
     if "Host key verification failed" in said:
         raise Waits(
             f"the box does not know the SSH host key of {url}, or it is another now: put it into {paths.known_hosts} "
@@ -92,15 +94,21 @@ def ask_sftp(settings: Settings) -> None:
         raise Waits(
             f"{url} does not let this box in: put the line of {paths.ssh_public} into that account's authorized keys"
         )
-    raise Waits(f"{url} is not reached ({words}); is its server up, and the address right?")
+    raise Waits(not_reached(settings, last_words(done.stderr)))
+
+
+def not_reached(settings: Settings, words: str) -> str:
+    """The sentence of a server with which no connection comes about."""
+    return f"{settings.repository} is not reached ({words}); is its server up, and the address right?"
 
 
 def refusal(settings: Settings, said: bytes) -> str:
     """Given what restic said of a repository that it could not look at, return why, as a sentence."""
     repeated = _REPEATED.findall(said.decode(errors="replace"))
     words = repeated[-1].strip().rstrip(".") if repeated else last_words(said)
-    if _NOT_REACHED.search(words):
-        return f"{settings.repository} is not reached ({words}); is its server up, and the address right?"
+    # A connection that nobody refuses is given up by restic later than restic is given up here, so it says nothing yet.
+    if _NOT_REACHED.search(words) or not said.strip():
+        return not_reached(settings, words if said.strip() else "it gives no answer")
     if "bucket does not exist" in words:
         return f"{settings.repository} cannot be used: {words}; make it at the server"
     if is_sftp(settings):

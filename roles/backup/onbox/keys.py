@@ -189,11 +189,11 @@ def add(settings: Settings, repository: Repository, here: str, key: str) -> None
     write_whole(paths.paper_key, key + "\n")
     write_whole(paths.fingerprint, paperkey.fingerprint(key) + "\n", 0o644)
     write_paper(paths, Paper())
-    if not opens(repository, key):
+    if not opens(settings, repository, key):
         with key_file(key) as path:
             words = ("--new-password-file", str(path), "--user", f"paper-{now()[:10]}", "--host", settings.household)
             repository.must("adding the household's key", paths.box_key, "key", "add", *words)
-        if not opens(repository, key):
+        if not opens(settings, repository, key):
             raise Fault("the household's key was added and does not open the repository; look at the store")
     write_paper(paths, Paper(here, now()))
 

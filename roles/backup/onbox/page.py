@@ -169,9 +169,13 @@ class Desk:
         if not self.tests.allows(time.monotonic()):
             return self.home("Too many tries; wait five minutes.")
         try:
-            opened = opens(the_store(self.settings), key)
+            opened = opens(self.settings, the_store(self.settings), key)
         except Fault as fault:
-            return self.home(f"The key cannot be tried now: {fault}.")
+            end = "" if str(fault).endswith("?") else "."
+            return self.home(
+                f"The key cannot be tried now, which says nothing against it: {fault}{end} Try again in an hour; if it "
+                "stays so, tell who looks after the box."
+            )
         if opened:
             return self.home("This key opens the backup.")
         return self.home("This is a whole key, and it does not open this box's backup. Is it the sheet of another box?")

@@ -20,6 +20,11 @@ from .system import Fault, Unanswered, Waits, last_words, run, text_of
 LOOK_S = 20
 # restic's own exit statuses (since 0.17): its documentation, "Scripting".
 NO_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
+KNOWN = {
+    NO_REPOSITORY: "there is no repository any more",
+    LOCKED: "somebody else is at work on the repository",
+    WRONG_KEY: "the repository does not know the key",
+}
 POLITE = ("nice", "-n", "10", "ionice", "-c", "3")
 
 
@@ -53,12 +58,7 @@ class Repository:
 
 def explained(done: subprocess.CompletedProcess[bytes]) -> str:
     """Why restic ended as it did, in words."""
-    known = {
-        NO_REPOSITORY: "there is no repository any more",
-        LOCKED: "somebody else is at work on the repository",
-        WRONG_KEY: "the repository does not know the key",
-    }
-    return known.get(done.returncode) or last_words(done.stderr, done.stdout)
+    return KNOWN.get(done.returncode) or last_words(done.stderr, done.stdout)
 
 
 def the_store(settings: Settings, url: str = "") -> Repository:
@@ -102,17 +102,27 @@ def look(settings: Settings, repository: Repository) -> bool:
 
 def look_elsewhere(settings: Settings, repository: Repository) -> bool:
     """As ``look``, at a repository that is at no store."""
+    return tried(settings, repository, settings.paths.box_key) != NO_REPOSITORY
+
+
+def tried(settings: Settings, repository: Repository, key: Path) -> int:
+    """restic's exit status, 0 or one of ``KNOWN``, when it opens the repository with the password in the file ``key``.
+
+    Raises Waits when it gives another one, or none within ``LOOK_S``.
+    """
     if elsewhere.is_sftp(settings):
         elsewhere.ask_sftp(settings)
     try:
-        done = repository.restic(settings.paths.box_key, "cat", "config", "--no-lock", timeout_s=LOOK_S)
+        done = repository.restic(key, "cat", "config", "--no-lock", timeout_s=LOOK_S)
     except Unanswered as fault:
-        raise Waits(elsewhere.refusal(settings, fault.said)) from None
-    if done.returncode in (0, LOCKED, WRONG_KEY):
-        return True
-    if done.returncode == NO_REPOSITORY:
-        return False
-    raise Waits(elsewhere.refusal(settings, done.stderr))
+        said = fault.said
+    else:
+        if done.returncode == 0 or done.returncode in KNOWN:
+            return done.returncode
+        said = done.stderr
+    if settings.store:
+        raise Waits(f"restic cannot read at the store ({last_words(said)}); look at the store's journal")
+    raise Waits(elsewhere.refusal(settings, said))
 
 
 def ask(repository: Repository, method: str = "HEAD", path: str = "config") -> int:
@@ -136,10 +146,12 @@ def key_file(key: str) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def opens(repository: Repository, key: str) -> bool:
-    """Whether a key opens the repository. Raises Fault when that cannot be said."""
+def opens(settings: Settings, repository: Repository, key: str) -> bool:
+    """Whether a key opens the repository. Raises Fault when that cannot be said, before who asks gives up waiting."""
+    if settings.store:
+        look(settings, repository)
     with key_file(key) as path:
-        done = repository.restic(path, "cat", "config", "--no-lock", timeout_s=LOOK_S * 6)
-    if done.returncode in (0, WRONG_KEY):
-        return done.returncode == 0
-    raise Fault(f"the key could not be tried: {explained(done)}")
+        status = tried(settings, repository, path)
+    if status in (0, WRONG_KEY):
+        return status == 0
+    raise Fault(KNOWN[status])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from roles.backup.onbox import keys, lan, page, paperkey, sheet
+from roles.backup.onbox import elsewhere, keys, lan, page, paperkey, repository, sheet
 from roles.backup.onbox.page import Desk, Throttle
+from roles.backup.onbox.repository import Repository
 from roles.backup.onbox.settings import Paths, Settings
 from roles.backup.onbox.system import Waits
 
@@ -57,7 +60,8 @@ def test_only_who_is_on_a_private_network_of_the_boxs_own_gets_in(peer: str, wel
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A box whose key is made and not on paper yet."""
-    paths = Paths(secrets=tmp_path, public=tmp_path, state=tmp_path, page_state=tmp_path / "page")
+    page_state, cache = tmp_path / "page", tmp_path / "cache"
+    paths = Paths(secrets=tmp_path, public=tmp_path, state=tmp_path, page_state=page_state, cache=cache)
     paths.page_state.mkdir()
     paths.paper_key.write_text(KEY + "\n")
     keys.write_paper(paths, keys.Paper("ab12", "2026-11-23T08:00:00Z"))
@@ -121,6 +125,49 @@ def test_a_mistyped_key_is_named_before_the_repository_is_asked(desk: Desk, monk
     monkeypatch.setattr(page, "the_store", asked)
     assert "Group 7 is missing" in desk.test({"key": KEY[:-6]})
     assert "the store does not answer" in desk.test({"key": KEY})
+
+
+SILENT = "exec sleep 60"
+REPEATING = 'echo "Stat(<config/>) returned error, retrying after 1s: Get: dial tcp 192.0.2.1: refused" >&2; ' + SILENT
+
+
+@pytest.mark.parametrize(("restic", "why"), [(SILENT, "it gives no answer"), (REPEATING, "Get: dial tcp 192.0.2.1")])
+def test_who_tests_a_key_is_told_soon_that_the_server_is_away(
+    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch, restic: str, why: str
+) -> None:
+    assert repository.LOOK_S <= 20, "well under half a minute"
+    monkeypatch.setattr(repository, "LOOK_S", 1)
+    monkeypatch.setattr(Repository, "command", lambda *_: ["sh", "-c", restic])
+    settings.paths.credentials.write_text("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n")
+    desk.settings = replace(settings, store=False, repository="s3:https://s3.example/b")
+    begun = time.monotonic()
+    told = desk.test({"key": KEY})
+    assert time.monotonic() - begun < 10
+    away = f"which says nothing against it: s3:https://s3.example/b is not reached ({why}"
+    assert away in told
+    assert "is its server up, and the address right? Try again in an hour; if it stays so, tell who looks" in told
+
+
+def test_who_tests_a_key_is_told_that_an_ssh_server_does_not_answer(
+    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert elsewhere.CONNECT_S < elsewhere.ANSWER_S <= 20, "well under half a minute"
+    monkeypatch.setattr(elsewhere, "CONNECT_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"sftp://m@127.0.0.1:{mute.getsockname()[1]}//m"
+        desk.settings = replace(settings, store=False, repository=url)
+        assert f"{url} is not reached (Connection" in desk.test({"key": KEY})
+        # Somebody who lets the box in and then says no more.
+        monkeypatch.setattr(elsewhere, "CONNECT_S", 60)
+        monkeypatch.setattr(elsewhere, "ANSWER_S", 1)
+        assert f"{url} is not reached (ssh gave no answer within 1 seconds" in desk.test({"key": KEY})
+
+
+def test_who_tests_a_key_is_told_that_the_store_is_away_before_restic_is_asked(desk: Desk, settings: Settings) -> None:
+    keys.make_certificate(settings)
+    settings.paths.page_certificate.rename(settings.paths.certificate)
+    desk.settings = replace(settings, repository="rest:https://127.0.0.1:1/mueller/")
+    assert "the store does not answer through the tunnel" in desk.test({"key": KEY})
 
 
 def test_who_guesses_is_told_to_wait_whoever_it_is() -> None:
