@@ -26,7 +26,7 @@ def test_a_new_sheet_is_the_way_out_where_nobody_can_read_what_became_of_the_old
     monkeypatch.setattr(keys, "secrets_are_made", lambda _: True)
     monkeypatch.setattr(nightly, "look", lambda *_: True)
     monkeypatch.setattr(keys, "repository_id", lambda *_: "ab12")
-    monkeypatch.setattr(keys, "opens", lambda _, key: key == text_of(paths.paper_key))
+    monkeypatch.setattr(keys, "opens", lambda *given: given[-1] == text_of(paths.paper_key))
     monkeypatch.setattr(console, "forget_page", lambda: None)
     repository = Repository("", {}, (), tmp_path)
     with pytest.raises(Fault, match="hearth-key renew"):
