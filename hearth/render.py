@@ -7,6 +7,9 @@ from pathlib import Path
 
 import jinja2
 
+OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
+"""The first line of what is rendered without a template, wherever # begins a comment."""
+
 
 def template(module_file: str, name: str, **values: object) -> str:
     """Render ``templates/NAME`` beside ``module_file`` (a role's ``__file__``).

@@ -8,7 +8,6 @@ same bytes.
 from __future__ import annotations
 
 import atexit
-import base64
 import json
 import sys
 from collections.abc import Callable
@@ -43,13 +42,7 @@ def described(artefact: artefacts.File | artefacts.Link) -> dict[str, str]:
     """A file or link for the peers' variables."""
     if isinstance(artefact, artefacts.Link):
         return {"path": artefact.path, "target": artefact.target}
-    return {
-        "path": artefact.path,
-        "content": base64.b64encode(artefact.raw).decode(),
-        "mode": artefact.mode,
-        "owner": artefact.owner,
-        "group": artefact.group,
-    }
+    return artefacts.entry(artefact)
 
 
 def note_changes() -> None:

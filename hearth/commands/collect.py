@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.fleet.desired import all_hosts
-from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
 from hearth.inventory.hosts import Fleet, Host
 
@@ -25,12 +25,7 @@ def collect(
     replace: Annotated[bool, typer.Option("--replace", help="Accept host keys other than the pinned ones.")] = False,
 ) -> None:
     """Ask hosts for their host keys and tunnel keys; writes collected/HOST.yaml in the inventory."""
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(1)
-    fleet = loaded.fleet
+    fleet = fleet_or_end(inventory)
     chosen = _chosen(fleet, hosts or [])
     # Imported here: SSH costs most of a second that no other command needs to pay.
     from hearth.collect import collect as collect_one  # noqa: PLC0415

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import (
     DEFAULT_INVENTORY,
     Attempts,
@@ -27,7 +28,6 @@ from hearth.commands.options import (
 )
 from hearth.fleet.errors import RunError
 from hearth.fleet.limits import DEFAULT_WAVES
-from hearth.inventory import load
 
 if TYPE_CHECKING:
     from hearth.fleet.conduct import Prepared
@@ -70,11 +70,7 @@ def converge(
     Exit status: 0 all converged, 1 usage or inventory, 2 some failed, 3 stopped by a budget, 4 some not reached, 130
     stopped by Ctrl-C.
     """
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(USAGE)
+    fleet = fleet_or_end(inventory)
     # Imported here: pyinfra and SSH cost most of a second that no other command needs to pay.
     from hearth.fleet import conduct  # noqa: PLC0415
     from hearth.fleet.display import JsonLines, Lines, Live  # noqa: PLC0415
@@ -96,7 +92,7 @@ def converge(
     )
     display: Display = JsonLines() if output is Format.json else Live() if sys.stdout.isatty() else Lines()
     try:
-        with conduct.prepared(loaded.fleet, asked) as run:
+        with conduct.prepared(fleet, asked) as run:
             for line in run.announcement:
                 typer.echo(line, err=output is Format.json)
             if not run.has_work:

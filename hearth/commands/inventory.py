@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.inventory import Fault, Loaded, load
 from hearth.inventory.faults import quoted, shown, suggestion
@@ -58,7 +59,7 @@ def show(
     output: Annotated[ShowFormat, typer.Option("--format", help="How the data are told.")] = ShowFormat.text,
 ) -> None:
     """Show the resolved data of a household or of the fleet, with the defaults filled in."""
-    fleet = _fleet_or_end(inventory)
+    fleet = fleet_or_end(inventory)
     one = _household_or_end(fleet, household) if household is not None else None
     if output is ShowFormat.json:
         data = household_data(one) if one else fleet_data(fleet)
@@ -71,15 +72,6 @@ def show(
     console = Console(highlight=False, markup=False)
     for table in household_tables(one) if one else fleet_tables(fleet):
         console.print(table)
-
-
-def _fleet_or_end(inventory: Path) -> Fleet:
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(1)
-    return loaded.fleet
 
 
 def _household_or_end(fleet: Fleet, wanted: str) -> Household:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory, Limit, Parallel, Since
 from hearth.fleet.errors import RunError
-from hearth.inventory import load
 
 if TYPE_CHECKING:
     from hearth.fleet.plan import HostPlan, Plan
@@ -42,11 +42,7 @@ def plan(
     Exit status: 0 every host was asked, whatever would change; 1 usage or inventory; 2 some cannot be planned; 4 some
     were not reached.
     """
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(USAGE)
+    fleet = fleet_or_end(inventory)
     # Imported here: pyinfra and SSH cost most of a second that no other command needs to pay.
     from hearth.fleet.plan import Asked, planned  # noqa: PLC0415
 
@@ -59,7 +55,7 @@ def plan(
             print(f"\r{come} hosts asked", end="", file=sys.stderr, flush=True)
 
     try:
-        found = planned(loaded.fleet, Asked(tuple(limit or ()), since, max_removals, parallel), count)
+        found = planned(fleet, Asked(tuple(limit or ()), since, max_removals, parallel), count)
     except RunError as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(USAGE) from refusal

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.drill import Drilled, DrillError
 from hearth.drill import drill as drill_at
 from hearth.interruption import end_once
-from hearth.inventory import load
-from hearth.inventory.faults import shown, suggestion
+from hearth.inventory.faults import suggestion
 from hearth.lab import progress
 from hearth.lab.process import LabError
 
@@ -48,19 +48,15 @@ def restore(
         _fail(
             "say whose: hearth restore --drill HOUSEHOLD; a real restore is typed on the new box: sudo hearth-restore"
         )
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            sys.stderr.write(f"{shown(fault.file)}:{fault.line}:{fault.column}: {fault.sentence}\n")
-        raise typer.Exit(USAGE)
-    household = next((each for each in loaded.fleet.households if each.id == drill), None)
+    fleet = fleet_or_end(inventory)
+    household = next((each for each in fleet.households if each.id == drill), None)
     if household is None:
-        _fail(f"there is no household {drill}{suggestion(drill, [each.id for each in loaded.fleet.households])}")
+        _fail(f"there is no household {drill}{suggestion(drill, [each.id for each in fleet.households])}")
     # Whoever ends this process ends it with its throw-away box.
     end_once()
     console = Console(stderr=True, highlight=False)
     try:
-        done = drill_at(loaded.fleet, household, lambda refusal: _key(household.id, refusal), progress.on(console))
+        done = drill_at(fleet, household, lambda refusal: _key(household.id, refusal), progress.on(console))
     except (DrillError, LabError) as fault:
         sys.stderr.write(f"{fault}\n")
         raise typer.Exit(FAILED) from None

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
 from hearth.fleet import drills, records, status_text
 from hearth.fleet.choice import ChoiceError, limited
@@ -20,7 +21,6 @@ from hearth.fleet.desired import all_hosts
 from hearth.fleet.records import RecordError
 from hearth.fleet.status import Answer, Status, history
 from hearth.fleet.status import status as put_together
-from hearth.inventory import load
 from hearth.inventory.faults import shown
 from hearth.inventory.hosts import Fleet, Host
 
@@ -45,12 +45,7 @@ def status(
     days: Annotated[int, typer.Option(min=1, max=3650, help="How far back the records are read.")] = 30,
 ) -> None:
     """Show how the fleet is: what the runs did, what drifted, whom nobody reached; with --live how it is now."""
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(1)
-    fleet = loaded.fleet
+    fleet = fleet_or_end(inventory)
     at, hosts = datetime.now(UTC), all_hosts(fleet)
     try:
         chosen = [hosts[name] for name in (limited(fleet, limit) if limit else hosts)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
-from hearth.inventory import load
 from hearth.inventory.faults import quoted, shown, suggestion
 from hearth.inventory.hosts import Fleet, PiHost
 from hearth.support import pages, scripts
@@ -55,17 +55,13 @@ def support(
     inventory: Inventory = DEFAULT_INVENTORY,
 ) -> None:
     """Print what a supported person or a helper starts, ready to send; or show who is connected now."""
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(1)
+    fleet = fleet_or_end(inventory)
     if sessions:
-        _sessions(loaded.fleet, names or [], output)
+        _sessions(fleet, names or [], output)
     elif names is None or len(names) != 1:
         _end("say whose screen, or which helper: hearth support NAME")
     else:
-        _instruction(loaded.fleet, names[0], platform, output, identity, pi)
+        _instruction(fleet, names[0], platform, output, identity, pi)
 
 
 def _instruction(

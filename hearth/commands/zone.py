@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from hearth import zone as records
+from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
-from hearth.inventory import load
 
 
 class ZoneFormat(StrEnum):
@@ -25,12 +25,8 @@ def zone(
     output: Annotated[ZoneFormat, typer.Option("--format", help="How the records are told.")] = ZoneFormat.bind,
 ) -> None:
     """Print the DNS records that the fleet needs: relays, households, keys of boxes that bring their address."""
-    loaded = load(inventory)
-    if loaded.fleet is None:
-        for fault in loaded.faults:
-            typer.echo(str(fault), err=True)
-        raise typer.Exit(1)
+    fleet = fleet_or_end(inventory)
     if output is ZoneFormat.json:
-        print(json.dumps(records.data(loaded.fleet), indent=2, ensure_ascii=False))
+        print(json.dumps(records.data(fleet), indent=2, ensure_ascii=False))
     else:
-        print(records.bind(loaded.fleet), end="")
+        print(records.bind(fleet), end="")

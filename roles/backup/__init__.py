@@ -19,7 +19,8 @@ from pyinfra.context import host
 from hearth import artefacts, layout, schedule
 from hearth.inventory.hosts import Box
 from hearth.inventory.model import Household
-from hearth.render import template
+from hearth.programs import package
+from hearth.render import OWNED, template
 from roles.backup import takeover
 from roles.backup.facts import PROGRAM, BackupStatus
 
@@ -38,7 +39,6 @@ NO_ADMIN = "hearth-admin"
 """The account that an install makes when the inventory names no admin (``roles/owncloud``)."""
 _HERE = Path(__file__).parent
 _UNITS = "/etc/systemd/system"
-_OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 
 ACTIVATE = (
     f"if test -e {_UNITS}/{SOCKET}; then systemctl enable --quiet --no-reload {SOCKET} {SETTLE_PATH} && "
@@ -83,7 +83,7 @@ def description(box: Box) -> str:
         values["prune"] = f"{at}:{layout.STORE_PRUNE_TUNNEL_PORT}/{household.id}/"
     else:
         values["repository"] = backup.repository
-    return _OWNED + tomli_w.dumps(values)
+    return OWNED + tomli_w.dumps(values)
 
 
 def timer(household: Household) -> str:
@@ -126,12 +126,9 @@ def files(box: Box) -> tuple[artefacts.File | artefacts.Link, ...]:
     certificate = box.store.certificate if box.store else None
     return (
         *program.values(),
-        *takeover.files(box, (_HERE / "files/hearth-restore").read_text(), _OWNED),
+        *takeover.files(box, (_HERE / "files/hearth-restore").read_text()),
         artefacts.Link("/usr/local/sbin/hearth-key", program["hearth-key"].path),
-        *(
-            artefacts.File(f"{layout.PROGRAMS}/hearth_backup/{path.name}", _OWNED + path.read_text())
-            for path in sorted((_HERE / "onbox").glob("*.py"))
-        ),
+        *package("hearth_backup", _HERE / "onbox"),
         artefacts.File(DESCRIPTION, description(box)),
         *([artefacts.File(layout.STORE_PEM, certificate)] if certificate else []),
         artefacts.File(SYSUSERS, template(__file__, "sysusers.conf.j2", account=ACCOUNT)),

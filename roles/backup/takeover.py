@@ -8,6 +8,7 @@ import tomli_w
 
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
+from hearth.render import OWNED
 
 PROGRAM = f"{layout.PROGRAMS}/hearth-restore"
 COMMAND = "/usr/local/sbin/hearth-restore"
@@ -34,7 +35,7 @@ def description(box: Box) -> str:
     )
 
 
-def files(box: Box, program: str, owned: str) -> tuple[artefacts.File | artefacts.Link, ...]:
+def files(box: Box, program: str) -> tuple[artefacts.File | artefacts.Link, ...]:
     """``hearth-restore``, whose text is ``program``; and its description, while there is something to restore."""
-    told = (artefacts.File(DESCRIPTION, owned + description(box)),) if box.household.awaits_restore else ()
+    told = (artefacts.File(DESCRIPTION, OWNED + description(box)),) if box.household.awaits_restore else ()
     return (artefacts.File(PROGRAM, program, mode="755"), artefacts.Link(COMMAND, PROGRAM), *told)

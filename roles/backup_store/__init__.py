@@ -21,7 +21,8 @@ from typing_extensions import override
 
 from hearth import artefacts, layout
 from hearth.inventory.model import Household, Store
-from hearth.render import template
+from hearth.programs import package
+from hearth.render import OWNED, template
 
 PACKAGES = ("restic-rest-server", "openssl", "python3", "curl")
 
@@ -39,7 +40,6 @@ SERVICES = (SERVER, OFFERS, TIMER, CHECKED)
 
 _UNITS = "/etc/systemd/system"
 _HERE = Path(__file__).parent
-_OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 _SYSUSERS, _TMPFILES = "/etc/sysusers.d/hearth-store.conf", "/etc/tmpfiles.d/hearth-store.conf"
 
 
@@ -122,7 +122,7 @@ def settings(store: Store, households: Iterable[Household]) -> str:
     # While a repository is read for a restore, nothing of it is forgotten.
     rest = {name for each in mine if each.awaits_restore for name in (each.restore_from, each.id)}
     tenants = [{"id": each.id, "quota_bytes": each.backup.quota_bytes, "rests": each.id in rest} for each in mine]
-    return _OWNED + tomli_w.dumps({"root": ROOT, "grace_days": store.grace_days, "tenants": tenants})
+    return OWNED + tomli_w.dumps({"root": ROOT, "grace_days": store.grace_days, "tenants": tenants})
 
 
 def options(store: Store, port: int, folder: str) -> tuple[str, ...]:
@@ -169,10 +169,7 @@ def program() -> tuple[artefacts.File | artefacts.Link, ...]:
     return (
         artefacts.File(PROGRAM, (_HERE / "files/hearth-store").read_text(), mode="755"),
         artefacts.Link("/usr/local/sbin/hearth-store", PROGRAM),
-        *(
-            artefacts.File(f"{layout.PROGRAMS}/hearth_store/{path.name}", _OWNED + path.read_text())
-            for path in sorted((_HERE / "onhost").glob("*.py"))
-        ),
+        *package("hearth_store", _HERE / "onhost"),
         artefacts.File(f"{_UNITS}/{KEEP}", unit("keep", look_after, stays=False)),
         artefacts.File(f"{_UNITS}/{TIMER}", template(__file__, "keep.timer.j2")),
         artefacts.File(f"{_UNITS}/{CHECKED}", unit("watch", take_over, stays=True)),

@@ -22,7 +22,7 @@ from typing_extensions import override
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
 from hearth.inventory.model import DynamicDns, Relay
-from hearth.render import template
+from hearth.render import OWNED, template
 
 USER = "hearth-dns"
 PROGRAM = f"{layout.PROGRAMS}/dynamic-dns"
@@ -92,8 +92,7 @@ def config(box: Box, dns: DynamicDns) -> str:
         "ttl_s": dns.ttl_s,
         "learn": list(learn(box, dns)),
     }
-    head = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
-    return head + tomli_w.dumps(values)
+    return OWNED + tomli_w.dumps(values)
 
 
 def files(box: Box, dns: DynamicDns) -> tuple[artefacts.File, ...]:

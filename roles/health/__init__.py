@@ -12,7 +12,8 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 
 from hearth import artefacts, layout
-from hearth.render import template
+from hearth.programs import package
+from hearth.render import OWNED, template
 from roles.health.description import Stored, Wanted, description, of_box, of_server
 
 __all__ = ["PACKAGES", "TIMER", "Stored", "Wanted", "files", "health", "of_box", "of_server"]
@@ -26,7 +27,6 @@ ACCOUNT = "hearth-health"
 SYSUSERS = "/etc/sysusers.d/hearth-health.conf"
 _UNITS = "/etc/systemd/system"
 _HERE = Path(__file__).parent
-_OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 
 
 def files(wanted: Wanted) -> tuple[artefacts.File | artefacts.Link, ...]:
@@ -35,11 +35,8 @@ def files(wanted: Wanted) -> tuple[artefacts.File | artefacts.Link, ...]:
     groups, capabilities = wanted.groups, wanted.capabilities
     return (
         artefacts.File(layout.HEALTH, (_HERE / "files/health").read_text(), mode="755"),
-        *(
-            artefacts.File(f"{layout.PROGRAMS}/hearth_health/{path.name}", _OWNED + path.read_text())
-            for path in sorted((_HERE / "onhost").glob("*.py"))
-        ),
-        artefacts.File("/etc/hearth/health.toml", _OWNED + description(wanted)),
+        *package("hearth_health", _HERE / "onhost"),
+        artefacts.File("/etc/hearth/health.toml", OWNED + description(wanted)),
         artefacts.File(SYSUSERS, template(__file__, "sysusers.conf.j2", groups=groups, **own)),
         artefacts.File(
             f"{_UNITS}/{SERVICE}", template(__file__, "health.service.j2", capabilities=capabilities, **own)

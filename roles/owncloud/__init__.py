@@ -13,6 +13,7 @@ from pyinfra.context import host
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
 from hearth.inventory.model import Household
+from hearth.programs import package
 from hearth.render import template
 from roles.owncloud import render
 from roles.owncloud.facts import PROGRAM, CloudStatus
@@ -39,10 +40,7 @@ def program_files(household: Household) -> tuple[artefacts.File, ...]:
     """The program on the box, what PHP runs before it, and the description that the program reads."""
     return (
         artefacts.File(PROGRAM, (_HERE / "files/owncloud").read_text(), mode="755"),
-        *(
-            artefacts.File(f"{layout.PROGRAMS}/hearth_cloud/{path.name}", render.OWNED + path.read_text())
-            for path in sorted((_HERE / "onbox").glob("*.py"))
-        ),
+        *package("hearth_cloud", _HERE / "onbox"),
         *(
             artefacts.File(f"{layout.PROGRAMS}/{path.name}", path.read_text())
             for path in sorted((_HERE / "files").glob("*.php"))

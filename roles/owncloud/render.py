@@ -8,10 +8,9 @@ import tomli_w
 
 from hearth import layout, schedule
 from hearth.inventory.model import Household, Release, Updates
-from hearth.render import template
+from hearth.render import OWNED, template
 from roles.owncloud.onbox.products import PRODUCTS, Product
 
-OWNED = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 HTTPS_PORT = 443
 
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from hearth import layout
 from hearth.inventory.hosts import RelayHost
 from hearth.inventory.model import Household
-from hearth.render import template
+from hearth.render import OWNED, template
 
 FOLDER = "/etc/hearth/router"
 CONFIG = f"{FOLDER}/haproxy.cfg"
@@ -114,8 +114,7 @@ def maps(relay: RelayHost) -> dict[str, str]:
 
 
 def _map(entries: Iterable[tuple[object, object]]) -> str:
-    head = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
-    return head + "".join(f"{key} {value}\n" for key, value in entries)
+    return OWNED + "".join(f"{key} {value}\n" for key, value in entries)
 
 
 def config(relay: RelayHost, limits: Limits = LIMITS) -> str:

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from hearth import artefacts, layout
 from hearth.inventory.model import Household
-from hearth.render import template
+from hearth.render import OWNED, template
 
 USER = "hearth-router"
 PROGRAM = f"{layout.PROGRAMS}/router-port"
@@ -73,8 +73,7 @@ def ports(household: Household) -> tuple[int, ...]:
 
 def config(household: Household) -> str:
     """What the program on the box reads."""
-    head = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
-    return head + tomli_w.dumps({"household": household.id, "ports": list(ports(household)), "lease_s": LEASE_S})
+    return OWNED + tomli_w.dumps({"household": household.id, "ports": list(ports(household)), "lease_s": LEASE_S})
 
 
 def files(household: Household) -> tuple[artefacts.File | artefacts.Link, ...]:

@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from hearth import artefacts, operators
 from hearth.inventory.hosts import Host
 from hearth.inventory.model import Operator
-from hearth.render import template
+from hearth.render import OWNED, template
 from hearth.ssh_policy import CIPHERS, MACS, MODERN, Policy
 
 PACKAGES = ("openssh-server", "sudo")
@@ -97,8 +97,7 @@ def check(
 
 def key_file(operator: Operator) -> artefacts.File:
     """An operator's keys, in root's folder: nobody adds a key to an account from inside it."""
-    head = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
-    return artefacts.File(f"{KEYS}/{operator.name}", head + "".join(f"{key}\n" for key in operator.keys))
+    return artefacts.File(f"{KEYS}/{operator.name}", OWNED + "".join(f"{key}\n" for key in operator.keys))
 
 
 @deploy("sshd")

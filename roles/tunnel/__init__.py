@@ -19,7 +19,7 @@ from typing_extensions import override
 from hearth import artefacts, layout
 from hearth.inventory.hosts import Box
 from hearth.inventory.model import Household, Relay, Store
-from hearth.render import template
+from hearth.render import OWNED, template
 from hearth.ssh_policy import KEX
 
 PACKAGES = ("openssh-client",)
@@ -102,8 +102,7 @@ def make_key(comment: str) -> Generator[StringCommand, None, None]:
 def known_hosts(relay: Relay) -> str:
     """The only relay that the box trusts, by the keys that ``hearth collect`` found there."""
     marker = relay.address if relay.tunnel_port == 22 else f"[{relay.address}]:{relay.tunnel_port}"
-    head = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
-    return head + "".join(f"{marker} {key}\n" for key in relay.tunnel_host_keys)
+    return OWNED + "".join(f"{marker} {key}\n" for key in relay.tunnel_host_keys)
 
 
 def ssh_options(household: Household, relay: Relay, store: Store | None = None) -> tuple[str, ...]:

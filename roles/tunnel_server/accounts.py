@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 from hearth import layout
 from hearth.inventory.hosts import PiHost
 from hearth.inventory.model import Helper, Household, PersonKey, RouterPage, Store
+from hearth.render import OWNED
 
 KEYS = "/etc/ssh/tunnel-keys"
 """The accounts' keys: root's, outside any home."""
 
 NOLOGIN = "/usr/sbin/nologin"
-HEAD = "# This file belongs to hearth and is replaced whole; changes made here are lost.\n"
 
 KindName = Literal["tunnel", "screen", "viewer", "socks"]
 
@@ -120,11 +120,11 @@ def render(line: KeyLine) -> str:
 def key_files(account: Account, folder: str = KEYS) -> dict[str, str]:
     """The account's key files, whole: path -> text."""
     if not KINDS[account.kind].file_each:
-        return {f"{folder}/{account.name}": HEAD + "".join(f"{render(line)}\n" for line in account.keys)}
+        return {f"{folder}/{account.name}": OWNED + "".join(f"{render(line)}\n" for line in account.keys)}
     texts: dict[str, str] = {}
     for line in account.keys:
         path = f"{folder}/{account.name}/{line.name}"
-        texts[path] = f"{texts.get(path, HEAD)}{render(line)}\n"
+        texts[path] = f"{texts.get(path, OWNED)}{render(line)}\n"
     return texts
 
 

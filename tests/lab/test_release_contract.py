@@ -5,7 +5,6 @@ It runs on an Apache and a PHP-FPM of its own, on a host that no deploy converge
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shlex
@@ -13,27 +12,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.release import php_host as php
 
 pytestmark = pytest.mark.lab
 
 RELEASE = Path(__file__).resolve().parents[1] / "release"
 
 
-def load_php_host() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release_php_host", RELEASE / "php_host.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-php = load_php_host()
 BASE, PASSWORD, SHIM = php.BASE, php.PASSWORD, php.SHIM
 DAV = "/remote.php/dav"
 CALENDAR = f"{DAV}/calendars/admin/personal/a.ics"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from . import paperkey, source
+from .common import Fault
 from .repository import key_file
 from .restoring import Description, State
 from .source import Snapshot, Source
 from .staged import Manifest
-from .system import Fault
 from .terminal import Terminal
 
 TRIES = 3

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from . import keys, paperkey
+from .common import Fault, need_root
 from .lan import own_addresses
 from .main import PATIENCE_S, forget_page
 from .nightly import made
@@ -15,7 +16,7 @@ from .page import confirmation, log_showing, showings
 from .repository import opens, the_store
 from .settings import Settings, load
 from .sheet import Sheet, for_terminal, page, sheet
-from .system import Fault, Waits, locked, text_of, write_whole
+from .system import Waits, locked, text_of, write_whole
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -36,8 +37,7 @@ def main(argv: list[str]) -> int:
     given = arguments(argv)
     os.umask(0o022)
     try:
-        if os.geteuid() != 0:
-            raise Fault("only root can do this")
+        need_root()
         settings = load()
         if given.verb == "show":
             show(settings, given.html)

@@ -20,10 +20,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from . import paperkey
+from .common import Fault
 from .elsewhere import is_s3, is_sftp
 from .repository import WRONG_KEY, Repository, explained, key_file, opens
 from .settings import Paths, Settings
-from .system import Fault, last_words, run, text_of, write_whole
+from .system import last_words, run, text_of, write_whole
 
 # The password is 256 random bits, so slowness adds nothing, and the store checks it at every request.
 COST = "5"

@@ -8,10 +8,11 @@ import os
 import sys
 
 from . import keys, prove
+from .common import ended, need_root
 from .nightly import nightly, prepare
 from .repository import look, the_store
 from .settings import Settings, load
-from .system import Fault, Waits, locked, run
+from .system import Waits, locked, run
 
 PATIENCE_S = 60
 PAGE = "hearth-key-page.service"
@@ -61,26 +62,22 @@ def act(settings: Settings, verb: str) -> None:
         forget_page()
 
 
-def main(argv: list[str]) -> int:
-    """Run one verb and return the exit status: 0, or 1 with one sentence on standard error."""
-    given = arguments(argv)
-    os.umask(0o022)
+def obey(given: argparse.Namespace) -> None:
+    """Tell the status, which anybody may ask for, or do what the verb says. Raises Fault."""
     try:
         settings = load()
         if given.verb == "status":
             print(json.dumps(status(settings, given.step)))  # noqa: T201
-            return 0
-        if os.geteuid() != 0:
-            raise Fault("only root can do this")
+            return
+        need_root()
         act(settings, given.verb)
     except Waits as fault:
         # Nothing has gone wrong yet; that no backup comes is for the health check to say.
         print(f"the backup waits: {fault}", file=sys.stderr)  # noqa: T201
-        return 0
-    except Fault as fault:
-        print(f"{given.verb}: {fault}", file=sys.stderr)  # noqa: T201
-        return 1
-    except OSError as fault:
-        print(f"{given.verb}: {fault.filename or 'the system'}: {fault.strerror}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb and return the exit status: 0, or 1 with one sentence on standard error."""
+    given = arguments(argv)
+    os.umask(0o022)
+    return ended(given.verb, lambda: obey(given))

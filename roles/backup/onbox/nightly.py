@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from . import keys, prove
+from .common import Fault
 from .files import sample, sha256
 from .repository import Repository, ask, look, the_store
 from .settings import Settings
-from .system import Fault, Waits, last_words, run, write_whole
+from .system import Waits, last_words, run, write_whole
 
 SCHEMA = 1
 WHAT = ("manifest.json", "database.sql", "config", "apps-external", "data")

@@ -24,11 +24,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from . import paperkey
+from .common import Fault
 from .keys import now, read_paper
 from .repository import opens, the_store
 from .settings import Paths, Settings
 from .sheet import Sheet, page, sheet
-from .system import Fault, text_of, write_whole
+from .system import text_of, write_whole
 
 SLOW_S = 20
 TRIES, TRIES_S = 5, 300

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .common import Fault
 from .files import sha256
 from .repository import Repository
 from .settings import Settings
-from .system import Fault, text_of, write_whole
+from .system import text_of, write_whole
 
 DUE_S = 28 * 86_400
 # A twelfth a month: within a year every byte has been read back.

@@ -14,8 +14,9 @@ from tempfile import NamedTemporaryFile
 from urllib.parse import urlsplit
 
 from . import elsewhere
+from .common import Fault
 from .settings import Settings
-from .system import Fault, Unanswered, Waits, last_words, run, text_of
+from .system import Unanswered, Waits, last_words, run, text_of
 
 LOOK_S = 20
 # restic's own exit statuses (since 0.17): its documentation, "Scripting".

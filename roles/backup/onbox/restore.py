@@ -19,11 +19,12 @@ from typing import Any
 
 from . import keys, nightly, paperkey, restoring, source, staged
 from .asking import Wishes, chosen, named, opened, progress, show, typed_key
+from .common import Fault, ended
 from .restoring import Description, State
 from .settings import Settings
 from .settings import load as load_settings
 from .source import Snapshot, Source
-from .system import Fault, last_words, locked, run, text_of, write_whole
+from .system import last_words, locked, run, text_of, write_whole
 from .terminal import Terminal
 
 PATIENCE_S = 5
@@ -231,24 +232,22 @@ def arguments(argv: list[str]) -> Wishes:
     return Wishes(**vars(parser.parse_args(argv)))
 
 
+def obey(wishes: Wishes) -> None:
+    """Restore, or go on with it, alone on the box. Raises Fault."""
+    if os.geteuid() != 0:
+        raise Fault("only root can restore: sudo hearth-restore")
+    settings, described = load_settings(), restoring.load()
+    described.places.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(settings.paths.lock, PATIENCE_S):
+        restore(settings, described, wishes, Terminal())
+
+
 def main(argv: list[str]) -> int:
     """Run ``hearth-restore`` and return the exit status: 0, or 1 with one sentence on standard error."""
     wishes = arguments(argv)
     os.umask(0o077)
     try:
-        if os.geteuid() != 0:
-            raise Fault("only root can restore: sudo hearth-restore")
-        settings, described = load_settings(), restoring.load()
-        described.places.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(settings.paths.lock, PATIENCE_S):
-            restore(settings, described, wishes, Terminal())
-    except Fault as fault:
-        print(f"hearth-restore: {fault}", file=sys.stderr)  # noqa: T201
-        return 1
+        return ended("hearth-restore", lambda: obey(wishes))
     except KeyboardInterrupt:
         print("hearth-restore: interrupted; start it again and it goes on", file=sys.stderr)  # noqa: T201
         return 1
-    except OSError as fault:
-        print(f"hearth-restore: {fault.filename or 'the system'}: {fault.strerror}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0

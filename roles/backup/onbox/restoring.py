@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from .system import Fault, text_of, write_whole
+from .common import Fault
+from .system import text_of, write_whole
 
 DESCRIPTION = Path("/etc/hearth/restore.toml")
 Phase = Literal["fetching", "adopting"]

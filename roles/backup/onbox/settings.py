@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .system import Fault
+from .common import Fault, description
 
 DESCRIPTION = Path("/etc/hearth/backup.toml")
 
@@ -132,7 +132,4 @@ def parse(text: str) -> Settings:
 
 def load(path: Path = DESCRIPTION) -> Settings:
     """Read the description. Raises Fault when it is missing or wrong."""
-    try:
-        return parse(path.read_text())
-    except OSError:
-        raise Fault(f"{path} is missing; converge the box again") from None
+    return parse(description(path))

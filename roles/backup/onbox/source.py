@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .common import Fault
 from .keys import make_secrets_for_elsewhere
 from .repository import LOOK_S, NO_REPOSITORY, WRONG_KEY, Repository, ask, look_elsewhere, the_store
 from .restoring import Door
 from .settings import Settings
-from .system import ENVIRONMENT, Fault, Waits, last_words
+from .system import ENVIRONMENT, Waits, last_words
 
 # It cannot be written to, so nothing is locked there; and nobody else writes there.
 READ_ONLY = "--no-lock"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .common import Fault
 from .files import files, sha256
 from .nightly import SCHEMA
-from .system import Fault, write_whole
+from .system import write_whole
 
 # For the database, which MariaDB keeps beside its dump, and for what a running system writes.
 RESERVE_BYTES = 512 << 20

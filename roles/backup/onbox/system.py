@@ -1,22 +1,17 @@
-"""What every part needs of the machine: commands, whole files, the lock. Everything here is an effect."""
+"""What every part needs of the machine: commands, files, the lock. Everything here is an effect."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import secrets
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from . import common
+from .common import Fault
 
 # The whole environment of what the program starts: nothing of the caller's may change an outcome.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
-
-
-class Fault(Exception):
-    """What went wrong and what to do, as one sentence; never holds a secret."""
 
 
 class Waits(Fault):
@@ -70,46 +65,15 @@ def last_words(*outputs: bytes) -> str:
     return "it said nothing"
 
 
-@contextlib.contextmanager
-def locked(path: Path, patience_s: float) -> Iterator[None]:
-    """Let one run at a time touch the repository; children inherit the lock. Raises Fault after ``patience_s``."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.set_inheritable(handle, True)
-    try:
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Fault("a backup or restore is at work on this box; try again when it has ended") from None
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)
+def locked(path: Path, patience_s: float) -> contextlib.AbstractContextManager[None]:
+    """Let one run at a time touch the repository. Raises Fault after ``patience_s``."""
+    return common.locked(path, patience_s, "a backup or restore is at work on this box")
 
 
 def write_whole(path: Path, content: str, mode: int = 0o600) -> None:
-    """Put a file whole: temporary file beside it, synced, renamed."""
+    """Put a file whole, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    common.write_whole(path, content, mode)
 
 
 def text_of(path: Path) -> str:

@@ -33,10 +33,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import database
+from .common import Fault, sync_folder
 from .serving import wait_until_serving
 from .settings import Settings
 from .setup import HEADING, is_installed, parse_passwords
-from .system import WEB, Fault, exchange, need_room, run, sync_folder, write_whole
+from .system import WEB, exchange, need_room, run, write_whole
 from .tree import (
     UPGRADE_TIMEOUT_S,
     Stamp,

@@ -14,8 +14,9 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+from .common import Fault, sync_folder
 from .settings import Settings
-from .system import WEB, Fault, need_room, sync_folder, write_whole
+from .system import WEB, need_room, write_whole
 from .tree import Stamp, parse_version, pristine_htaccess, read_stamp, refused_move, stamp_of, write_stamp
 
 CHUNK_BYTES = 1 << 20

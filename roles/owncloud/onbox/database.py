@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from .common import Fault, sync_folder
 from .settings import Settings
-from .system import ENVIRONMENT, Fault, as_child, last_words, need_room, run, sync_folder, write_whole
+from .system import ENVIRONMENT, as_child, last_words, need_room, run, write_whole
 
 NAME = "hearth_cloud"
 SOCKET = "/run/mysqld/mysqld.sock"

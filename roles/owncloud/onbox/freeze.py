@@ -30,10 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from . import database
+from .common import Fault, sync_folder
 from .serving import ask_status
 from .settings import Paths, Settings
 from .setup import is_installed
-from .system import Fault, sync_folder, systemctl, write_whole
+from .system import systemctl, write_whole
 from .tree import STAMP, config_text, keep_config, occ, read_stamp, says
 
 TIMER = "hearth-cloud-cron.timer"

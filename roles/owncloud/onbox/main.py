@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 from . import adopt, archive, database, freeze, setup, status, upgrade
+from .common import Fault, ended, need_root
 from .settings import Settings, load
-from .system import Fault, locked
+from .system import locked
 
 PATIENCE_S = 900
 VERBS = {
@@ -58,26 +58,22 @@ def act(settings: Settings, given: argparse.Namespace) -> str:
     return told
 
 
+def obey(given: argparse.Namespace) -> None:
+    """Tell the status, which anybody may ask for, or do what the verb says and tell what came of it. Raises Fault."""
+    settings = load()
+    if given.verb == "status":
+        print(json.dumps(status.report(settings, given.steps or status.STEPS)))  # noqa: T201
+        return
+    need_root()
+    settings.paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(settings.paths.lock, PATIENCE_S):
+        told = act(settings, given)
+    if told:
+        print(told)  # noqa: T201
+
+
 def main(argv: list[str]) -> int:
     """Run one verb and return the exit status: 0, or 1 with one sentence on standard error."""
     given = arguments(argv)
     os.umask(0o022)
-    try:
-        settings = load()
-        if given.verb == "status":
-            print(json.dumps(status.report(settings, given.steps or status.STEPS)))  # noqa: T201
-            return 0
-        if os.geteuid() != 0:
-            raise Fault("only root can do this")
-        settings.paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(settings.paths.lock, PATIENCE_S):
-            told = act(settings, given)
-        if told:
-            print(told)  # noqa: T201
-    except Fault as fault:
-        print(f"{given.verb}: {fault}", file=sys.stderr)  # noqa: T201
-        return 1
-    except OSError as fault:
-        print(f"{given.verb}: {fault.filename or 'the system'}: {fault.strerror}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+    return ended(given.verb, lambda: obey(given))

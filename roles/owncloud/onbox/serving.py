@@ -10,8 +10,8 @@ import ssl
 import time
 from typing import Any
 
+from .common import Fault
 from .settings import Settings, Web
-from .system import Fault
 
 POLL_S = 120
 

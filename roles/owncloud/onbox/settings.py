@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .common import Fault, description
 from .products import PRODUCTS, Product
-from .system import Fault
 
 DESCRIPTION = Path("/etc/hearth/owncloud.toml")
 
@@ -152,7 +152,4 @@ def parse(text: str) -> Settings:
 
 def load(path: Path = DESCRIPTION) -> Settings:
     """Read the description. Raises Fault when it is missing or wrong."""
-    try:
-        return parse(path.read_text())
-    except OSError:
-        raise Fault(f"{path} is missing; converge the box again") from None
+    return parse(description(path))

@@ -10,8 +10,9 @@ import shutil
 from dataclasses import replace
 
 from . import database
+from .common import Fault, sync_folder
 from .settings import Account, Settings
-from .system import WEB, Fault, exchange, run, sync_folder, write_whole
+from .system import WEB, exchange, run, write_whole
 from .tree import (
     installed,
     keep_config,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import adopt, archive, database, freeze, setup, upgrade
+from .common import Fault
 from .settings import Settings
-from .system import Fault
 from .tree import read_stamp
 
 STEPS = ("recover", "fetch", "database", "install", "configure", "users", "apps", "upgrade")

@@ -1,26 +1,21 @@
-"""What every part needs of the machine: commands, whole files, the lock. Everything here is an effect."""
+"""What every part needs of the machine: commands, files, the lock, room. Everything here is an effect."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
-import secrets
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from . import common
+from .common import Fault, sync_folder
 
 WEB = "www-data"
 COMMAND_TIMEOUT_S = 900
 # The whole environment of what the program starts: nothing of the caller's (locale, proxies) may change an outcome.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
-
-
-class Fault(Exception):
-    """What went wrong and what to do, as one sentence for the operator; never holds a secret."""
 
 
 def as_child(command: Sequence[str], *, web: bool) -> list[str]:
@@ -80,53 +75,14 @@ def last_words(*outputs: bytes, hide: Sequence[str] = ()) -> str:
     return "it said nothing"
 
 
-@contextlib.contextmanager
-def locked(path: Path, patience_s: float) -> Iterator[None]:
-    """Let one run at a time touch the cloud; children inherit the lock. Raises Fault after ``patience_s``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.set_inheritable(handle, True)
-    try:
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Fault("another run is at work on this box's cloud; try again when it has ended") from None
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut (fsync(2): the directory needs one of its own)."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def locked(path: Path, patience_s: float) -> contextlib.AbstractContextManager[None]:
+    """Let one run at a time touch the cloud. Raises Fault after ``patience_s``."""
+    return common.locked(path, patience_s, "another run is at work on this box's cloud")
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = 0o600, owner: str = "root", group: str = "root") -> None:
-    """Put a file whole: temporary file beside it, synced, renamed. Safe in a folder that www-data may write to."""
-    raw = content.encode() if isinstance(content, str) else content
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-            shutil.chown(beside, owner, group)
-            os.fchmod(file.fileno(), mode)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    """Put a file whole, root's unless said otherwise."""
+    common.write_whole(path, content, mode, (owner, group))
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .common import Fault
 from .settings import Pin, Settings
-from .system import WEB, Fault, last_words, run, write_whole
+from .system import WEB, last_words, run, write_whole
 
 STAMP = "hearth.release"
 UPGRADE_TIMEOUT_S = 4 * 3600

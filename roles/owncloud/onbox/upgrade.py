@@ -24,20 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from . import archive, database
+from .common import Fault, sync_folder
 from .serving import wait_until_serving
 from .settings import Paths, Settings, beside
 from .setup import config_digest, is_installed
-from .system import (
-    Fault,
-    exchange,
-    last_words,
-    need_room,
-    run,
-    size_bytes,
-    sync_folder,
-    systemctl,
-    write_whole,
-)
+from .system import exchange, last_words, need_room, run, size_bytes, systemctl, write_whole
 from .tree import (
     STAMP,
     UPGRADE_TIMEOUT_S,

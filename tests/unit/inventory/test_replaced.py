@@ -171,7 +171,7 @@ def test_a_backup_that_is_at_no_store_is_looked_for_where_the_old_household_kept
 def test_the_box_is_told_of_the_old_one_only_until_it_is_restored(folder: Path) -> None:
     before = boxes(load_or_raise(folder))["mueller2"]
     after = boxes(restored(folder))["mueller2"]
-    paths = [[file.path for file in takeover.files(box, "", "")] for box in (before, after)]
+    paths = [[file.path for file in takeover.files(box, "")] for box in (before, after)]
     assert takeover.DESCRIPTION in paths[0]
     assert takeover.DESCRIPTION not in paths[1]
     assert takeover.PROGRAM in paths[1], "it then says that there is nothing to restore"

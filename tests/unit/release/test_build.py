@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import bz2
 import hashlib
-import importlib.util
 import io
 import json
 import re
-import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.release import build
+
 ROOT = Path(__file__).resolve().parents[3]
 PINS = Path(__file__).with_name("SHA256SUMS")
 
 
-def load_build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release_build", ROOT / "tests/release/build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build = load_build()
 RELEASES = pytest.mark.parametrize("release", build.RELEASES, ids=lambda release: release.archive)
 
 

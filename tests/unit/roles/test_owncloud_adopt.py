@@ -13,8 +13,8 @@ import pytest
 
 from roles.owncloud.onbox import adopt, database, setup
 from roles.owncloud.onbox.adopt import About, Adoption
+from roles.owncloud.onbox.common import Fault
 from roles.owncloud.onbox.settings import Settings
-from roles.owncloud.onbox.system import Fault
 from tests.unit.roles.test_owncloud_onbox import SHA, settings
 
 OURS = "<?php $CONFIG = ['installed' => true, 'instanceid' => 'ours'\n);"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from roles.owncloud.onbox import archive, database, serving, setup, system, tree, upgrade
+from roles.owncloud.onbox.common import Fault
 from roles.owncloud.onbox.settings import Paths, Pin, Settings, Web, parse
-from roles.owncloud.onbox.system import Fault
 
 SHA = "ab" * 32
 HERE = tree.Stamp("owncloud", "11.0.9", "cd" * 32)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from roles.backup.onbox import files, nightly, prove
+from roles.backup.onbox.common import Fault
 from roles.backup.onbox.settings import parse
-from roles.backup.onbox.system import Fault
 
 SETTINGS = 'household = "m"\ndomain = "m.example"\nrepository = "s3:https://s/b"\nadmins = ["r"]\npage_port = 7443\n'
 

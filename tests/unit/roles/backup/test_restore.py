@@ -15,12 +15,13 @@ import pytest
 
 from roles.backup.onbox import asking, keys, nightly, paperkey, restore, restoring, source, staged
 from roles.backup.onbox.asking import Wishes
+from roles.backup.onbox.common import Fault
 from roles.backup.onbox.repository import Repository
 from roles.backup.onbox.restoring import Description, Door, Places, State
 from roles.backup.onbox.settings import Paths, Settings
 from roles.backup.onbox.source import Snapshot
 from roles.backup.onbox.staged import Manifest
-from roles.backup.onbox.system import Fault, text_of
+from roles.backup.onbox.system import text_of
 
 KEY = paperkey.written("7QK2M0FZ3X9ABCDEFGHJKMNPQR")
 NEWEST = Snapshot("b90d3d01" * 8, "2026-11-23T12:11:42.5+01:00")

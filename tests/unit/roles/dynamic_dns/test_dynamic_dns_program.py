@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from roles.dynamic_dns.onhost import dynamic_dns
 from roles.dynamic_dns.onhost.dynamic_dns import Answer, Config, Fault
+from roles.router_port.onhost import router_port
 
 NAME = "mueller.home.example"
 CONFIG = Config(NAME, "home.example", "ns.home.example", 53, 60, ("learn",))
@@ -234,3 +235,8 @@ def test_an_old_success_is_none() -> None:
     assert dynamic_dns.status(CONFIG, state, 1600) == "published"
     assert dynamic_dns.status(CONFIG, state, 1601) != "published"
     assert dynamic_dns.status(CONFIG, state | {"name": "other.home.example"}, 1000) != "published"
+
+
+def test_the_program_that_asks_the_router_holds_the_same_addresses_for_public() -> None:
+    """Each is a file by itself on the box, with a list of its own."""
+    assert dynamic_dns.NOT_PUBLIC == router_port.NOT_PUBLIC

@@ -1,0 +1,1 @@
+../../../hearth/onhost/common.py
