@@ -112,7 +112,7 @@ def test_lines_are_split_as_the_stock_connector_splits_them(content: bytes) -> N
     assert lines(content) == stock
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(said, said, st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_real_shell_is_asked_and_its_streams_come_over(wanted: list[tuple[bytes, bytes, int]]) -> None:
     def octal(content: bytes) -> str:

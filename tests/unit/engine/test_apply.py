@@ -148,7 +148,7 @@ class PowerCut(BaseException):
     """Nothing catches it, as nothing catches a power cut."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 40), guarded=st.booleans())
 def test_a_power_cut_at_any_write_leaves_old_or_new_after_recovery(
     cut: int, guarded: bool, tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.fleet import desired
@@ -49,7 +49,6 @@ def test_hosts_of_a_kind_without_a_deploy_are_left_out_and_named() -> None:
     assert chosen.without_deploy == ("pi1",)
 
 
-@settings(deadline=None)
 @given(
     households=st.integers(0, 40), relays=st.integers(0, 3), pis=st.integers(0, 2), chosen=st.sets(st.integers(0, 44))
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.fleet.limits import Limit, LimitError, parse_limit, parse_waves, spent, waves
@@ -22,7 +22,6 @@ def wave_ends(draw: st.DrawFn) -> str:
     return ",".join([*(str(each) for each in numbers), *(f"{each}%" for each in shares), "100%"])
 
 
-@settings(deadline=None)
 @given(hosts=st.integers(0, 600), ends=wave_ends())
 def test_waves_hold_every_host_once_and_in_order(hosts: int, ends: str) -> None:
     names = [f"h{number}" for number in range(hosts)]
@@ -31,7 +30,6 @@ def test_waves_hold_every_host_once_and_in_order(hosts: int, ends: str) -> None:
     assert all(found), "no wave is empty"
 
 
-@settings(deadline=None)
 @given(hosts=st.integers(1, 5000))
 def test_the_first_wave_of_the_default_is_the_canary_alone_and_the_second_a_tenth(hosts: int) -> None:
     found = waves([str(number) for number in range(hosts)], parse_waves("1,10%,100%"))
@@ -66,13 +64,11 @@ def test_a_limit_that_is_none_is_refused(text: str) -> None:
         parse_limit(text, "--max-failures")
 
 
-@settings(deadline=None)
 @given(limit=LIMITS)
 def test_a_limit_reads_back_as_it_is_shown(limit: Limit) -> None:
     assert parse_limit(str(limit), "--x") == limit
 
 
-@settings(deadline=None)
 @given(limit=LIMITS, begun=st.integers(0, 5000))
 def test_no_failure_never_spends_a_budget_and_more_failures_never_mend_it(limit: Limit, begun: int) -> None:
     assert not spent(limit, 0, begun)

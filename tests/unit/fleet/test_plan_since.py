@@ -218,7 +218,7 @@ def _edits(number: int) -> dict[str, Callable[[Path], None]]:
 CHANGES = st.dictionaries(st.integers(1, HOUSEHOLDS - 1), st.sampled_from(["domain", "slot", "gone", "comment"]))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(changes=CHANGES, of_fleet=st.booleans())
 def test_since_names_the_hosts_that_a_full_comparison_names(changes: dict[int, str], of_fleet: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

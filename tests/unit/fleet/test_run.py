@@ -192,7 +192,7 @@ def test_the_exit_status_tells_the_truth(states: list[str], stopped: bool, inter
 OUTCOMES = st.lists(st.sampled_from([converged, failed, unreported]), min_size=3, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     households=st.integers(1, 25),
     relays=st.integers(0, 3),

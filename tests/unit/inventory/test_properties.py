@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hearth.inventory import load
@@ -19,7 +19,7 @@ from hearth.inventory.sizes import format_size, parse_size
 from tests.unit.inventory.corpus import GOOD, make_fleet
 
 FILES = ("fleet.yaml", "households/mueller.yaml", "local.yaml")
-FAST = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=80)
 
 _scalars = (
     st.none()
@@ -169,7 +169,7 @@ def test_a_size_keeps_its_bytes_when_written_and_read_again(number: int, unit: s
     assert parse_size(written) == size_bytes
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(data=st.data(), file=st.sampled_from(sorted(KINDS)), value=_structures | _near_misses)
 def test_what_is_quickly_found_to_fit_a_schema_has_no_fault_of_it(data: st.DataObject, file: str, value: Any) -> None:
     plain = yaml.safe_load((GOOD / file).read_bytes())

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.inventory.model import Helper, PersonKey, Screen
@@ -30,7 +30,6 @@ _BREAK = st.sampled_from(
 HOSTILE = st.lists(st.one_of(_BREAK, st.sampled_from(["touch", "broken", "calc", "müller", "-o", "#"]))).map(
     lambda words: "x" + "".join(words)
 )
-UNHURRIED = settings(deadline=None)
 
 
 def test_the_literal_commands_are_those_of_the_articles() -> None:
@@ -132,7 +131,6 @@ def _hostile(text: str, *, screen: bool) -> Case:
     return ScreenCase(PI, seen, (helper,)) if screen else HelperCase(PI, helper, (seen,), socks=True)
 
 
-@UNHURRIED
 @given(HOSTILE, st.booleans())
 def test_a_hostile_name_adds_no_line_and_no_word_to_a_shell_script(text: str, screen: bool) -> None:
     for platform in ("linux", "macos"):
@@ -140,7 +138,6 @@ def test_a_hostile_name_adds_no_line_and_no_word_to_a_shell_script(text: str, sc
         assert _without_names(told) == _without_names(tame)
 
 
-@UNHURRIED
 @given(HOSTILE, st.booleans())
 def test_a_hostile_name_adds_no_line_and_no_word_to_a_batch_file(text: str, screen: bool) -> None:
     told, tame = script(_hostile(text, screen=screen), "windows"), script(_hostile("x", screen=screen), "windows")
@@ -156,7 +153,6 @@ def _without_names(told: str) -> list[str]:
     return [re.sub(spoken, r"\1NAME\2", re.sub(comment, r"\1NAME.\3", line)) for line in lines]
 
 
-@UNHURRIED
 @given(HOSTILE)
 def test_a_hostile_address_stays_one_word_in_a_shell_and_is_refused_for_windows(text: str) -> None:
     pi = replace(PI, address=f"pi1{text}")
@@ -171,7 +167,6 @@ def test_a_hostile_address_stays_one_word_in_a_shell_and_is_refused_for_windows(
             script(case, "windows")
 
 
-@UNHURRIED
 @given(HOSTILE, st.booleans())
 def test_a_hostile_name_adds_no_element_to_the_page_and_no_line_to_a_remmina_file(text: str, screen: bool) -> None:
     case, tame = _hostile(text, screen=screen), _hostile("x", screen=screen)
