@@ -132,6 +132,8 @@ def _with_successors(households: tuple[Household, ...]) -> tuple[Household, ...]
     def resolved(household: Household) -> Household:
         replaced_by = successors.get(household.id)
         other = household.restore_from if household.awaits_restore else replaced_by
+        if other is None and household.restore_from is None:
+            return household
         has_name = other is None or domains.get(other) != household.domain
         return replace(
             household,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,10 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Document:
-    """One parsed file. It may still break its schema: rules read what is there and of the right type."""
+    """One parsed file. It may still break its schema: rules read what is there and of the right type.
+
+    ``found``: what ``find`` has found in it, kept for a file that is asked the same for every household.
+    """
 
     file: Path
     data: MarkedDict
+    found: dict[tuple[str, type[Any]], tuple[Found[Any], ...]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -64,6 +68,20 @@ def find(document: Document, path: str, kind: type[T]) -> Iterator[Found[T]]:
 
     ``*`` goes through a list or through a mapping's values. A boolean is no whole number here.
     """
+    if document.found is None:
+        return _find(document, path, kind)
+    known = document.found.get((path, kind))
+    if known is None:
+        known = document.found[path, kind] = tuple(_find(document, path, kind))
+    return iter(known)
+
+
+def _find(document: Document, path: str, kind: type[T]) -> Iterator[Found[T]]:
+    if "*" not in path:
+        found = first(document, path, kind)
+        if found:
+            yield found
+        return
     reached: list[tuple[Any, Mark]] = [(document.data, document.data.mark or START)]
     for step in _steps(path):
         reached = [below for value, _ in reached for below in _step(value, step)]

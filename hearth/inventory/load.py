@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +42,8 @@ def load(folder: Path) -> Loaded:
             return Loaded(None, _in_order(faults, []))
         secrets = _secrets(found)
         fleet = parsed(found.fleet, "fleet", faults)
+        if fleet:
+            fleet = replace(fleet, found={})
         documents = _documents(found, found.fleet, fleet, faults, secrets)
         faults += fleet_values(documents.fleet)
         if fleet:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _SIZE = re.compile(r"([1-9][0-9]{0,5})([KMGT])")
 
 
+@cache
 def parse_size(text: str) -> int:
     """Given ``3000M``, return bytes; K, M, G and T are multiples of 1024 as in PHP. Raise ValueError otherwise."""
     match = _SIZE.fullmatch(text)

@@ -10,6 +10,7 @@ from hearth.inventory.faults import quoted, suggestion
 from hearth.inventory.model import Window
 
 
+@cache
 def parse_window(text: str) -> Window:
     """Given ``23:30-01:30``, return the window; raise ValueError when it is no such text or is empty."""
     start, separator, end = text.partition("-")
