@@ -7,20 +7,21 @@ import json
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from hearth.commands.loading import fleet_or_end
 from hearth.commands.options import DEFAULT_INVENTORY, Inventory
-from hearth.drill import Drilled, DrillError
-from hearth.drill import drill as drill_at
 from hearth.interruption import end_once
 from hearth.inventory.faults import suggestion
 from hearth.lab import progress
 from hearth.lab.process import LabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hearth.drill import Drilled
 
 USAGE, FAILED = 1, 2
 MB = 1_000_000
@@ -52,6 +53,12 @@ def restore(
     household = next((each for each in fleet.households if each.id == drill), None)
     if household is None:
         _fail(f"there is no household {drill}{suggestion(drill, [each.id for each in fleet.households])}")
+    # Imported here: rich, pyinfra and paramiko cost a fifth of a second that no other command needs to pay.
+    from rich.console import Console  # noqa: PLC0415
+
+    from hearth.drill import DrillError  # noqa: PLC0415
+    from hearth.drill import drill as drill_at  # noqa: PLC0415
+
     # Whoever ends this process ends it with its throw-away box.
     end_once()
     console = Console(stderr=True, highlight=False)
@@ -63,7 +70,7 @@ def restore(
     if output is DrillFormat.json:
         typer.echo(json.dumps(asdict(done)))
     else:
-        Console(highlight=False).print(_table(household.id, done))
+        _print(household.id, done, Console(highlight=False))
 
 
 def _key(household: str, refusal: str) -> str:
@@ -78,7 +85,9 @@ def _key(household: str, refusal: str) -> str:
     return getpass.getpass(f"The key on the sheet of {household} (it is not shown): ").strip()
 
 
-def _table(household: str, done: Drilled) -> Table:
+def _print(household: str, done: Drilled, console: Console) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
     told = done.report
     table = Table(title=f"The backup of {household} comes back", show_header=False)
     table.add_row("taken at", told["taken_at"])
@@ -90,7 +99,7 @@ def _table(household: str, done: Drilled) -> Table:
         **{f"restore: {each}": time for each, time in told["seconds"].items()},
     }.items():
         table.add_row(name, f"{seconds:.1f} s")
-    return table
+    console.print(table)
 
 
 def _fail(sentence: str) -> NoReturn:
