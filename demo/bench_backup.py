@@ -107,12 +107,8 @@ def sh(lab: Lab, host: str, script: str, *arguments: str, stdin: str = "") -> st
 
 def back_up(lab: Lab) -> None:
     """Let the box's own unit make a backup; raises LabError when it fails, or waits for its store."""
-    sh(
-        lab,
-        BOX,
-        f"touch /run/begun; systemctl start hearth-backup.service; test {LAST_GOOD} -nt /run/begun || "
-        "{ journalctl --unit hearth-backup.service --lines 5 >&2; exit 1; }",
-    )
+    done, failed = f"$(cat {LAST_GOOD})", "{ journalctl --unit hearth-backup.service --lines 5 >&2; exit 1; }"
+    sh(lab, BOX, f'before="{done}"; systemctl start hearth-backup.service; test "{done}" != "$before" || {failed}')
 
 
 @contextmanager
