@@ -88,6 +88,8 @@ def make_identity(machine: Machine, hosts_file: str, resolver: str, root_key: st
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
         # A question that got lost on a busy machine is asked again after a second, not after five.
         "etc/resolv.conf": f"nameserver {resolver}\noptions timeout:1 attempts:5\n",
+        # The same for the packages' mirror: half a minute in all.
+        "etc/apt/apt.conf.d/90hearth-lab": 'Acquire::Retries "5";\n',
         "root/.ssh/authorized_keys": f"{root_key}\n",
     }
     for path, text in texts.items():
@@ -96,8 +98,8 @@ def make_identity(machine: Machine, hosts_file: str, resolver: str, root_key: st
     for kind in ("ed25519", "rsa"):
         keys.ensure_key_pair(root / f"etc/ssh/ssh_host_{kind}_key", f"root@{machine.name}", rsa=kind == "rsa")
     # These modes become the host's own: an overlay shows a folder as its uppermost layer has it.
-    for folder, mode in {"": 0o755, "etc": 0o755, "etc/ssh": 0o755, "root": 0o700, "root/.ssh": 0o700}.items():
-        (root / folder).chmod(mode)
+    for folder in root.glob("**/"):
+        folder.chmod(0o700 if folder.is_relative_to(root / "root") else 0o755)
 
 
 def host_keys(machine: Machine) -> tuple[str, ...]:

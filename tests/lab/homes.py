@@ -103,7 +103,7 @@ def home(lab: Lab, first_day: Operator, tmp_path_factory: pytest.TempPathFactory
 def visitor(home: Operator, start: Callable[..., None]) -> str:
     """The name of a host on the internet that has curl and trusts the fleet's authority."""
     start(VISITOR)
-    apt = "apt-get -qq -o Acquire::Retries=5"
+    apt = "apt-get -qq"
     tools = f"command -v curl >/dev/null || {{ {apt} update && {apt} -y --no-install-recommends install curl; }}"
     home.lab.exec(VISITOR, ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", tools], timeout_s=300)
     known = ["getent", "ahostsv4", DOMAIN]

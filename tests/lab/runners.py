@@ -106,7 +106,7 @@ def a_runner(signed: Signed, folder: Path) -> Runner:
     """Make the machine. ``folder``: for this machine's own use."""
     runner = Runner(signed)
     runner.sh(
-        f"export DEBIAN_FRONTEND=noninteractive; apt='apt-get -qq -o Acquire::Retries=5'; $apt update; "
+        f"export DEBIAN_FRONTEND=noninteractive; apt='apt-get -qq'; $apt update; "
         f"$apt -y --no-install-recommends install {PACKAGES} >/dev/null",
         timeout_s=600,
     )

@@ -43,7 +43,7 @@ SERVE_SFTP = "systemd-run --quiet --unit=sftp /usr/sbin/sshd -D -f /etc/ssh/sftp
 PREPARE = f"""
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-apt-get -qq -o Acquire::Retries=5 update
+apt-get -qq update
 apt-get -qqy install --no-install-recommends python3-moto python3-flask-cors curl openssh-server >/dev/null
 {SERVE_S3}
 useradd --home-dir / --no-create-home --shell /usr/sbin/nologin --password '*' mueller

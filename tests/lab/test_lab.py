@@ -16,6 +16,7 @@ import yaml
 
 from hearth.lab.lab import Lab
 from hearth.lab.process import LabError
+from tests.lab.boxes import wait_for
 from tests.lab.conftest import copy_of_the_example, lab_name
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("bare_relay", "bare_pi", "bare_mueller")]
@@ -47,6 +48,9 @@ def listen(lab: Lab, host: str, port: int) -> None:
     """Have sshd listen on one more port of a host."""
     lab.exec(host, ["sh", "-c", "mkdir -p /run/sshd"])
     lab.exec(host, ["/usr/sbin/sshd", "-p", str(port), "-o", "PidFile=none"])
+    # It goes into the background first, and listens then.
+    listening = ["ss", "-Hltn", f"sport = :{port}"]
+    wait_for(lambda: lab.exec(host, listening).stdout != "", 20, f"{host} to listen on {port}")
 
 
 def command(*argv: str) -> list[str]:
@@ -66,7 +70,7 @@ def test_a_host_is_a_bare_debian_13_with_systemd_and_working_packages(lab: Lab, 
     assert lab.exec(host, ["hostname"]).stdout.strip() == host
     assert "VERSION_CODENAME=trixie" in lab.exec(host, ["cat", "/etc/os-release"]).stdout
     assert lab.exec(host, ["which", "python3"], check=False).returncode != 0
-    lab.exec(host, ["apt-get", "update", "-qq", "--error-on=any", "-o", "Acquire::Retries=5"])
+    lab.exec(host, ["apt-get", "update", "-qq", "--error-on=any"])
 
 
 def test_each_host_has_an_identity_of_its_own(lab: Lab, start: Start, lab_inventory: Path) -> None:
