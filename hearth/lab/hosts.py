@@ -88,8 +88,6 @@ def make_identity(machine: Machine, hosts_file: str, resolver: str, root_key: st
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
         # A question that got lost on a busy machine is asked again after a second, not after five.
         "etc/resolv.conf": f"nameserver {resolver}\noptions timeout:1 attempts:5\n",
-        # The same for the packages' mirror: half a minute in all.
-        "etc/apt/apt.conf.d/90hearth-lab": 'Acquire::Retries "5";\n',
         "root/.ssh/authorized_keys": f"{root_key}\n",
     }
     for path, text in texts.items():

@@ -57,7 +57,7 @@ def build_outside(names: Names, bench: Bench) -> None:
     destroy(names)
     _add_namespace(names.internet, forwarding=True)
     _ip(
-        f"link add {names.bench} type bridge",
+        f"link add {names.bench} address {names.hardware_address(0, bench=True)} type bridge",
         f"address add {bench.operator}/25 dev {names.bench}",
         f"link set {names.bench} up",
         f"link add {names.uplink} type veth peer name uplink netns {names.internet}",
@@ -69,7 +69,7 @@ def build_outside(names: Names, bench: Bench) -> None:
     if int(INOTIFY_INSTANCES.read_text()) < ENOUGH_INOTIFY_INSTANCES:
         INOTIFY_INSTANCES.write_text(str(ENOUGH_INOTIFY_INSTANCES))
     _ip(
-        "link add internet type bridge",
+        f"link add internet address {names.hardware_address(0)} type bridge",
         f"address add {INTERNET_GATEWAY}/24 dev internet",
         f"address add {RELEASES_ADDRESS}/24 dev internet",
         f"address add {RESOLVER_ADDRESS}/24 dev internet",
@@ -134,7 +134,7 @@ def _build_router(names: Names, member: Member) -> None:
     _ip(f"link add wan netns {router} type veth peer name {wan_port} netns {names.internet}")
     _ip(f"link set {wan_port} master internet", f"link set {wan_port} up", namespace=names.internet)
     _ip(
-        "link add lan type bridge",
+        f"link add lan address {names.hardware_address(0)} type bridge",
         f"address add {HOME_ROUTER}/24 dev lan",
         "link set lan up",
         f"address add {member.public_address}/24 dev wan",

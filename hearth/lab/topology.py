@@ -92,7 +92,11 @@ class Names:
         return f"{self.link_prefix}h{number}"
 
     def hardware_address(self, number: int, *, bench: bool = False) -> str:
-        """The locally administered Ethernet address of host ``number``'s eth0, or of its bench0."""
+        """The locally administered Ethernet address of host ``number``'s eth0, or of its bench0.
+
+        0: that of the bridge which it hangs on. A bridge that was given none takes the lowest of its ports', so it
+        would change as hosts come and go, and whoever knows the gateway by ARP would lose it for half a minute.
+        """
         parts = ["02", self.tag[0:2], self.tag[2:4], self.tag[4:6], f"{bench:02x}", f"{number:02x}"]
         return ":".join(parts)
 
