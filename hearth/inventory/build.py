@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from ssl import DER_cert_to_PEM_cert
 from typing import Any, Literal, cast
@@ -25,6 +26,7 @@ from hearth.inventory.defaults import (
 )
 from hearth.inventory.documents import Document, Documents, first
 from hearth.inventory.hosts import Authority, Fleet
+from hearth.inventory.marks import START, MarkedDict
 from hearth.inventory.model import (
     AccessKind,
     Backup,
@@ -61,9 +63,8 @@ def build(documents: Documents, authority: Authority | None) -> Fleet:
     pis = tuple(_pi(each, ssh_port, told) for each in data.get("pis", ()))
     releases = tuple(_release(each) for each in data["releases"])
     stores = tuple(_store(each, ssh_port, relays, told) for each in data.get("stores", ()))
-    households = _with_successors(
-        tuple(_household(documents.fleet, each, releases, pis, stores, told) for each in documents.households)
-    )
+    shared = _Shared(documents.fleet, releases, pis, stores, told)
+    households = _with_successors(tuple(_household(shared, each) for each in documents.households))
     return Fleet(
         name=data["name"],
         zone=data["zone"],
@@ -163,20 +164,36 @@ def _release(data: dict[str, Any]) -> Release:
     return Release(**{**data, "mirrors": tuple(data.get("mirrors", ()))})
 
 
-def _household(
-    fleet: Document,
-    document: Document,
-    releases: tuple[Release, ...],
-    pis: tuple[SupportPi, ...],
-    stores: tuple[Store, ...],
-    told: dict[str, Collected],
-) -> Household:
-    data = document.data
+@dataclass(frozen=True)
+class _Shared:
+    """What households are built from besides their own files, and what those that say nothing have in common."""
+
+    fleet: Document
+    releases: tuple[Release, ...]
+    pis: tuple[SupportPi, ...]
+    stores: tuple[Store, ...]
+    told: dict[str, Collected]
+    backups: dict[str | None, Backup] = field(default_factory=dict)
+
+    @cached_property
+    def updates(self) -> Updates:
+        """The updates of a household that says nothing about them."""
+        return _updates(self.fleet, Document(self.fleet.file, MarkedDict(START)))
+
+    def backup(self, relay: str | None) -> Backup:
+        """The backup of a household with this relay that says nothing about it."""
+        if relay not in self.backups:
+            self.backups[relay] = _backup(self, Document(self.fleet.file, MarkedDict(START)), relay)
+        return self.backups[relay]
+
+
+def _household(shared: _Shared, document: Document) -> Household:
+    fleet, data = shared.fleet, document.data
     relay = data.get("relay", {})
     relay = relay if isinstance(relay, dict) else {"name": relay}
     support = data.get("support", {})
     access = cast(AccessKind, data.get("access", "relay"))
-    box = told.get(f"box-{data['id']}", Collected())
+    box = shared.told.get(f"box-{data['id']}", Collected())
     restore_from = data.get("restore", {}).get("from")
     return Household(
         id=data["id"],
@@ -187,18 +204,14 @@ def _household(
         access=access,
         ssh_port=data.get("ssh_port", fleet.data.get("ssh_port", SSH_PORT)),
         time_zone=data.get("time_zone", fleet.data["time_zone"]),
-        owncloud=_owncloud(fleet, document, releases),
-        updates=Updates(
-            window=parse_window(setting(fleet, document, "updates.window", str)),
-            reboot=setting(fleet, document, "updates.reboot", bool),
-            release=cast(Literal["window", "now"], setting(fleet, document, "updates.release", str)),
-        ),
-        backup=_backup(fleet, document, relay.get("name"), stores),
+        owncloud=_owncloud(fleet, document, shared.releases),
+        updates=_updates(fleet, document) if "updates" in data else shared.updates,
+        backup=(_backup(shared, document, relay.get("name")) if "backup" in data else shared.backup(relay.get("name"))),
         screens=tuple(
             Screen(each["name"], each["port"], _person_key(each["key"]), tuple(each.get("helpers", ())))
             for each in support.get("screens", ())
         ),
-        pi=support.get("pi", pis[0].name if pis else None),
+        pi=support.get("pi", shared.pis[0].name if shared.pis else None),
         # Who does without a tunnel has no business at the relay: a key that is left from before opens nothing there.
         tunnel_key=box.tunnel_key if relay else None,
         issuer=cast(Issuer, issuer_of(fleet, document)[0]),
@@ -212,11 +225,20 @@ def _household(
     )
 
 
-def _backup(fleet: Document, household: Document, relay: str | None, stores: tuple[Store, ...]) -> Backup:
+def _updates(fleet: Document, household: Document) -> Updates:
+    return Updates(
+        window=parse_window(setting(fleet, household, "updates.window", str)),
+        reboot=setting(fleet, household, "updates.reboot", bool),
+        release=cast(Literal["window", "now"], setting(fleet, household, "updates.release", str)),
+    )
+
+
+def _backup(shared: _Shared, household: Document, relay: str | None) -> Backup:
+    fleet = shared.fleet
     enabled = setting(fleet, household, "backup.enabled", bool)
     name = backup_store(fleet, household, relay)
     quota = stated(fleet, household, "backup.quota", str)
-    store_quota = next((store.quota_bytes for store in stores if store.name == name), parse_size(STORE_QUOTA))
+    store_quota = next((store.quota_bytes for store in shared.stores if store.name == name), parse_size(STORE_QUOTA))
     repository = first(household, "backup.repository", str)
     return Backup(
         enabled=enabled,

@@ -6,18 +6,19 @@ processes.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hearth.inventory.collected import collected_values
 from hearth.inventory.documents import Document
 from hearth.inventory.faults import Fault
 from hearth.inventory.files import Source, read_entry
-from hearth.inventory.marks import MarkedDict, parse
+from hearth.inventory.marks import MarkedDict, packed, parse, unpacked
 from hearth.inventory.rules import household_faults
-from hearth.inventory.schema import Kind, fits, schema_faults
+from hearth.inventory.schema import Kind, fits
 from hearth.inventory.secrets import secret_faults
 from hearth.inventory.values import household_values
 
@@ -46,6 +47,15 @@ class Examined:
     faults: list[Fault] = field(default_factory=list)
     secrets: list[Fault] = field(default_factory=list)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # All contents at once and as plain data, without pickle's look for what occurs twice: half of the time.
+        return _received, (marshal.dumps([packed(content) for content in self.contents]), self.faults, self.secrets)
+
+
+def _received(contents: bytes, faults: list[Fault], secrets: list[Fault]) -> Examined:
+    # From a fork of this very process.
+    return Examined([unpacked(content) for content in marshal.loads(contents)], faults, secrets)  # noqa: S302
+
 
 def examine(known: Known, entries: Sequence[Entry]) -> Examined:
     """Read and judge files; never raises for what they hold."""
@@ -68,6 +78,8 @@ def parsed(source: Source, kind: Kind, faults: list[Fault]) -> Document | None:
     if data is None:
         return None
     if found or not fits(data, kind):
+        from hearth.inventory.findings import schema_faults  # noqa: PLC0415 (takes long, and is seldom asked for)
+
         faults += schema_faults(data, kind, source.file)
     return Document(source.file, data)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hearth.inventory.model import (
     Certificates,
     Helper,
     Household,
+    Issuer,
     Operator,
     Relay,
     Release,
@@ -156,6 +157,7 @@ class Fleet:
         """The slice of each household's box, in the order of the households; a box that was replaced has none."""
         relays = {relay.name: relay for relay in self.relays}
         stores = {store.name: store for store in self.stores}
+        certificates = {issuer: replace(self.certificates, issuer=issuer) for issuer in get_args(Issuer)}
         return tuple(
             Box(
                 name=household.box,
@@ -165,7 +167,7 @@ class Fleet:
                 time_zone=household.time_zone,
                 authority=self.authority,
                 household=household,
-                certificates=replace(self.certificates, issuer=household.issuer),
+                certificates=certificates[household.issuer],
                 relay=relays[household.relay] if household.relay else None,
                 store=stores[household.backup.store] if household.backup.store else None,
             )

@@ -25,10 +25,16 @@ _PATTERNS = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@"), "this address carries a password"),
 )
 _ANY = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _PATTERNS))
-# Each text that a pattern takes has one of these in it; and each name below, one of those, in small letters. (Beyond
-# ASCII there are letters that stand for others when case is ignored.)
+# Each text that a pattern takes has one of these in it; and each name below, one of those, in small letters.
 _PATTERNS_WORDS = ("PRIVATE KEY", "PuTTY", "$", "AKIA", "ASIA", "gh", "glpat-", "xox", "eyJ", "://")
-_NAMED_WORDS = ("passw", "passphrase", "secret", "token", "key", "credential")
+_NAMED_WORDS = (
+    *("passw", "passphrase", "secret", "token", "credential"),
+    *(f"{whose}{sign}key" for whose in ("api", "private") for sign in ("", "_", "-")),
+)
+# Who stands for "i" and "s" when case is ignored, and what lower() leaves of a dotted capital I.
+_ALIKE = str.maketrans(
+    {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "\N{LATIN SMALL LETTER LONG S}": "s", "\N{COMBINING DOT ABOVE}": None}
+)
 # The name of a property or variable, then a value. "passphrase_file: /path" names where a secret lies, which is none.
 _NAMED = re.compile(
     r"""(?ix) (?<![a-z0-9])
@@ -75,11 +81,10 @@ def secret_faults(content: bytes, file: Path, machine_paths: bool = False) -> li
 
 def _may_be_known(text: str) -> bool:
     """Whether one of the patterns or names is in the text. Words are found much faster than what surrounds them."""
-    if text.isascii():
-        lowered = text.lower()
-        if not any(word in text for word in _PATTERNS_WORDS) and not any(word in lowered for word in _NAMED_WORDS):
-            return False
-    return bool(_ANY.search(text) or _NAMED.search(text))
+    if any(map(text.__contains__, _PATTERNS_WORDS)) and _ANY.search(text):
+        return True
+    lowered = text.lower() if text.isascii() else text.lower().translate(_ALIKE)
+    return any(map(lowered.__contains__, _NAMED_WORDS)) and bool(_NAMED.search(text))
 
 
 def _in_line(line: str, machine_paths: bool) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from hearth.inventory.defaults import own_store_hosts
@@ -26,17 +27,16 @@ def unique_faults(documents: Documents) -> Iterator[Fault]:
     yield from _once(find(fleet, "stores.*.name", str), "the store's name", "choose another one")
     yield from _once(_screen_ports(documents), "the screen port", "choose another one")
     yield from _once(_public_ports(documents), "the public port", "choose another one", key=_relay_and_port)
-    yield from _once(host_names(documents), "the host name", "choose another one", key=_host_name)
+    yield from _once(host_names(documents), "the host name", "choose another one", key=partial(_host_name, fleet))
     yield from _once(_addresses(fleet), "the address", "give each host one of its own", key=_lower)
     yield from _once(find(fleet, "operators.*.name", str), "the operator's name", "choose another one")
     yield from _once(find(fleet, "helpers.*.name", str), "the helper's name", "choose another one")
     yield from _once(find(fleet, "releases.*.product", str), "the product", "keep one release of each product")
-    yield from _once(_good_keys(documents), "this SSH key", "each person needs a key of their own", key=_blob)
-    yield from _once(
-        _tunnel_keys(documents),
+    yield from _once_each_key(_keys(documents), "this SSH key", "each person needs a key of their own")
+    yield from _once_each_key(
+        _all(documents.collected, "tunnel_key", str),
         "this tunnel key",
         "one box is a copy of the other: remove /etc/hearth/tunnel on it, delete both files, converge and collect",
-        key=_blob,
     )
 
 
@@ -116,16 +116,32 @@ def _slots(documents: Documents) -> Iterator[Fault]:
 
 
 def _once(
-    founds: Iterable[Found[T]], what: str, way_out: str, key: Callable[[Found[T]], Hashable] | None = None
+    founds: Iterable[Found[T]],
+    what: str,
+    way_out: str,
+    key: Callable[[Found[T]], Hashable] | None = None,
+    counts: Callable[[Found[T]], bool] | None = None,
 ) -> Iterator[Fault]:
-    """Yield a fault for each value whose ``key`` (by default the value) was seen before."""
+    """Yield a fault for each value whose ``key`` (by default the value) was seen before.
+
+    ``counts``: whether a value counts at all; only those that are seen twice are asked, since it takes long.
+    """
     seen: dict[Hashable, Found[T]] = {}
     for found in founds:
         mine = key(found) if key else found.value
         other = seen.setdefault(mine, found)
-        if other is not found:
+        if other is found:
+            continue
+        if counts and not counts(other):
+            seen[mine] = found
+        elif not counts or counts(found):
             value = "" if what.startswith("this") else f" {_plain(found.value)}"
             yield found.fault(f"{what}{value} is already taken{_owner(other)} ({other.at}); {way_out}")
+
+
+def _once_each_key(founds: Iterable[Found[str]], what: str, way_out: str) -> Iterator[Fault]:
+    """``_once`` for SSH public keys; one that is none has a fault of its own."""
+    yield from _once(founds, what, way_out, key=_blob, counts=lambda found: key_fault(found.value) is None)
 
 
 def _plain(value: object) -> str:
@@ -138,8 +154,9 @@ def _owner(found: Found[T]) -> str:
 
 
 def _all(households: tuple[Document, ...], path: str, kind: type[T]) -> Iterator[Found[T]]:
-    for household in households:
-        yield from find(household, path, kind)
+    if "*" in path:
+        return (found for household in households for found in find(household, path, kind))
+    return (found for household in households if (found := first(household, path, kind)))
 
 
 def _addresses(fleet: Document) -> Iterator[Found[str]]:
@@ -148,21 +165,11 @@ def _addresses(fleet: Document) -> Iterator[Found[str]]:
     yield from find(fleet, "stores.*.address", str)
 
 
-def _good_keys(documents: Documents) -> Iterator[Found[str]]:
+def _keys(documents: Documents) -> Iterator[Found[str]]:
     for path in KEY_PATHS:
-        for found in find(documents.fleet, path, str):
-            if key_fault(found.value) is None:
-                yield found
+        yield from find(documents.fleet, path, str)
     for path in SCREEN_KEY_PATHS:
-        for found in _not_taken_over(documents, _all(documents.households, path, str)):
-            if key_fault(found.value) is None:
-                yield found
-
-
-def _tunnel_keys(documents: Documents) -> Iterator[Found[str]]:
-    for found in _all(documents.collected, "tunnel_key", str):
-        if key_fault(found.value) is None:
-            yield found
+        yield from _not_taken_over(documents, _all(documents.households, path, str))
 
 
 def _relay_and_port(found: Found[int]) -> Hashable:
@@ -170,10 +177,9 @@ def _relay_and_port(found: Found[int]) -> Hashable:
     return (relay.value if relay else None, found.value)
 
 
-def _host_name(found: Found[str]) -> str:
+def _host_name(fleet: Document, found: Found[str]) -> str:
     # Two equal ids are told by a rule of their own; here the file makes them differ.
-    in_household = found.document.file.parent.name == "households"
-    return f"box-{found.value} {found.document.file}" if in_household else found.value
+    return found.value if found.document is fleet else f"box-{found.value} {found.document.file}"
 
 
 def _lower(found: Found[str]) -> str:
@@ -181,4 +187,4 @@ def _lower(found: Found[str]) -> str:
 
 
 def _blob(found: Found[str]) -> str:
-    return blob(found.value)
+    return blob(found.value) if " " in found.value.strip() else found.value

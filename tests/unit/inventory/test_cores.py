@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from hearth.inventory import cores, load
+from hearth.inventory.examine import Examined
+from hearth.inventory.faults import Fault
 from hearth.inventory.marks import parse
 from tests.unit.inventory.corpus import GOOD, Case, cases, make_fleet
 
@@ -112,10 +114,16 @@ def test_the_faults_are_the_same_from_several_processes(
 def test_a_parsed_file_keeps_its_places_on_the_way_from_another_process(text: str) -> None:
     before, _ = parse(text.encode(), Path("x.yaml"))
 
-    after = pickle.loads(pickle.dumps(before))  # noqa: S301 (made here)
+    fault = Fault(Path("x.yaml"), 1, 2, "is wrong")
 
-    assert after == before
-    assert _places(after) == _places(before)
+    alone = pickle.loads(pickle.dumps(before))  # noqa: S301 (made here)
+    found = pickle.loads(pickle.dumps(Examined([None, before], [fault], [fault])))  # noqa: S301 (made here)
+
+    for after in (alone, found.contents[1]):
+        assert after == before
+        assert _places(after) == _places(before)
+        assert _places(pickle.loads(pickle.dumps(after))) == _places(before)  # noqa: S301 (made here)
+    assert (found.contents[0], found.faults, found.secrets) == (None, [fault], [fault])
 
 
 def _places(value: object) -> object:

@@ -65,3 +65,11 @@ def test_a_machines_long_paths_are_no_secret() -> None:
 
     assert secret_faults(line, Path("local.yaml"), machine_paths=True) == []
     assert secret_faults(line, Path("fleet.yaml"))
+
+
+# Beyond ASCII, letters stand for others when case is ignored: a long s, a Kelvin sign, an i with a dot and one without.
+@pytest.mark.parametrize("name", ["paſſword", "PAſSWD", "to\N{KELVIN SIGN}en", "prİvate-key", "credentıal", "ApI_KEY"])  # noqa: RUF001
+def test_a_secrets_name_is_known_however_its_letters_are_written(name: str) -> None:
+    (fault,) = secret_faults(f"ä: 1\n{name}: hunter2\n".encode(), Path("x.yaml"))
+
+    assert (fault.line, "names a secret" in fault.sentence) == (2, True)

@@ -13,8 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hearth.inventory import load
+from hearth.inventory.findings import schema_faults
 from hearth.inventory.marks import parse
-from hearth.inventory.schema import SCHEMAS, Kind, fits, schema_faults
+from hearth.inventory.schema import SCHEMAS, Kind, fits
 from hearth.inventory.sizes import format_size, parse_size
 from tests.unit.inventory.corpus import GOOD, make_fleet
 

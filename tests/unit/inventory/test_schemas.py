@@ -14,7 +14,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from hearth.inventory.defaults import BUILT_IN, SOCKS_PORT, SSH_PORT, TUNNEL_PORT
-from hearth.inventory.schema import _DEMANDS
+from hearth.inventory.findings import _DEMANDS
 
 REPOSITORY = Path(__file__).parents[3]
 SCHEMAS = {
