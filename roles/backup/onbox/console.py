@@ -82,6 +82,8 @@ def confirm(settings: Settings) -> None:
     if not paperkey.same_group(told.key, number, input(f"Group {number} of the key, from the paper: ")):
         raise Fault(f"that is not group {number}; compare it with the paper")
     with locked(settings.paths.lock, PATIENCE_S):
+        if text_of(settings.paths.paper_key) != told.key:
+            raise Fault("the key has changed meanwhile: hearth-key show, then confirm what it says")
         keys.confirm(settings)
     forget_page()
     print("The key is on paper, and only there; the box has forgotten it.")  # noqa: T201
