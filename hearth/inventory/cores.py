@@ -15,6 +15,8 @@ R = TypeVar("R")
 # which takes their results one after the other.
 FILES_A_PROCESS = 500
 PROCESSES_LIMIT = 8
+# This process takes one file more than each fork does in so many: it need not hand over what it finds.
+ONE_MORE_IN = 7
 
 
 class _Child(NamedTuple):
@@ -22,17 +24,26 @@ class _Child(NamedTuple):
     results: IO[bytes]
 
 
-def shared(work: Callable[[Sequence[T]], R], items: Sequence[T]) -> list[R]:
-    """Do ``work`` on parts of ``items``; return what it gave for each part: of n parts, the first has ``items[0::n]``,
-    the next ``items[1::n]`` and so on, so that all have some of everything.
+def shared(work: Callable[[Sequence[T]], R], items: Sequence[T]) -> list[tuple[list[int], R]]:
+    """Do ``work`` on parts of ``items``; return for each part where its items stand in ``items``, and what it gave.
+
+    Items are dealt out in turn, so that all parts have some of everything.
 
     ``work`` must be a function of its argument alone, and what it gives must be picklable: all parts but the first are
     done by forks of this process, which end by themselves. A part whose fork fails is done here.
     """
-    count = _processes(len(items))
-    parts = [items[each::count] for each in range(count)]
-    children = [_begun(work, part) for part in parts[1:]]
-    return [work(parts[0]), *(_result(work, part, child) for part, child in zip(parts[1:], children, strict=True))]
+    places = _dealt(len(items), _processes(len(items)))
+    first, *others = [[items[place] for place in part] for part in places]
+    children = [_begun(work, part) for part in others]
+    results = [work(first), *(_result(work, part, child) for part, child in zip(others, children, strict=True))]
+    return list(zip(places, results, strict=True))
+
+
+def _dealt(items: int, processes: int) -> list[list[int]]:
+    """For each process the places of its items."""
+    round_about = [*range(processes)] * ONE_MORE_IN + [0]
+    whose = [round_about[place % len(round_about)] for place in range(items)]
+    return [[place for place, process in enumerate(whose) if process == each] for each in range(processes)]
 
 
 def _processes(count: int) -> int:

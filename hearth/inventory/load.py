@@ -86,12 +86,12 @@ def _documents(
     known = Known(found.path, fleet, servers | {f"box-{name}" for name in names})
     entries = [Entry(file, "household") for file in found.households]
     entries += [Entry(file, "collected") for file in found.collected]
-    parts = shared(partial(examine, known), entries)
     contents: list[MarkedDict | None] = [None] * len(entries)
-    for number, part in enumerate(parts):
+    for places, part in shared(partial(examine, known), entries):
         faults += part.faults
         secrets += part.secrets
-        contents[number :: len(parts)] = part.contents
+        for place, content in zip(places, part.contents, strict=True):
+            contents[place] = content
     read = [(entry, content) for entry, content in zip(entries, contents, strict=True) if content is not None]
     return Documents(
         folder=found.path,

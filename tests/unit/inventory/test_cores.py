@@ -32,16 +32,19 @@ def _whose(part: Sequence[int]) -> tuple[int, list[int]]:
 
 @pytest.mark.usefixtures("three_processes")
 def test_each_part_is_done_in_a_process_of_its_own() -> None:
-    found = cores.shared(_whose, range(7))
+    found = cores.shared(_whose, range(100, 123))
 
-    assert [part for _, part in found] == [[0, 3, 6], [1, 4], [2, 5]]
-    assert found[0][0] == os.getpid()
-    assert len({process for process, _ in found}) == 3
+    assert [part for _, (_, part) in found] == [[100 + place for place in places] for places, _ in found]
+    # This process takes one more in each round, for it hands nothing over.
+    assert [places for places, _ in found] == [[*range(0, 21, 3), 21, 22], [*range(1, 21, 3)], [*range(2, 21, 3)]]
+    processes = [process for _, (process, _) in found]
+    assert processes[0] == os.getpid()
+    assert len(set(processes)) == 3
 
 
 def test_few_files_are_read_in_this_process() -> None:
-    assert cores.shared(_whose, range(7)) == [(os.getpid(), list(range(7)))]
-    assert cores.shared(_whose, ()) == [(os.getpid(), [])]
+    assert cores.shared(_whose, range(7)) == [(list(range(7)), (os.getpid(), list(range(7))))]
+    assert cores.shared(_whose, ()) == [([], (os.getpid(), []))]
 
 
 @pytest.mark.usefixtures("three_processes")
@@ -67,8 +70,8 @@ def test_a_part_whose_process_dies_is_done_here() -> None:
 
     found = cores.shared(work, range(7))
 
-    assert [total for _, total in found] == [9, 5, 7]
-    assert [process == here for process, _ in found] == [True, True, False]
+    assert [total for _, (_, total) in found] == [9, 5, 7]
+    assert [process == here for _, (process, _) in found] == [True, True, False]
 
 
 @pytest.mark.usefixtures("three_processes")
@@ -78,7 +81,7 @@ def test_a_machine_that_forks_no_more_does_all_here(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "fork", refuse)
 
-    assert [process for process, _ in cores.shared(_whose, range(7))] == [os.getpid()] * 3
+    assert [process for _, (process, _) in cores.shared(_whose, range(7))] == [os.getpid()] * 3
 
 
 @pytest.mark.usefixtures("three_processes")
