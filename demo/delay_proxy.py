@@ -103,11 +103,13 @@ async def serve(line: Line) -> asyncio.Server:
         for writer in (to_client, to_target):
             _without_nagle(writer)
         try:
-            await asyncio.gather(
-                # The client may speak when the SYN-ACK is there; here it believed so at once.
-                _carry(from_client, to_target, line.one_way_s, opened + 2 * line.one_way_s),
-                _carry(from_target, to_client, line.one_way_s, 0),
-            )
+            # Cancelled when the proxy ends; Python 3.11 would print that as a fault of the connection.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    # The client may speak when the SYN-ACK is there; here it believed so at once.
+                    _carry(from_client, to_target, line.one_way_s, opened + 2 * line.one_way_s),
+                    _carry(from_target, to_client, line.one_way_s, 0),
+                )
         finally:
             for writer in (to_client, to_target):
                 writer.close()

@@ -39,10 +39,12 @@ def a_free_port() -> int:
 
 @contextmanager
 def proxy(target: int, milliseconds: int) -> Iterator[int]:
+    """A proxy before a port of this machine; told to end, it ends well and without a word."""
     port = a_free_port()
     words = [f"127.0.0.1:{port}", f"127.0.0.1:{target}", str(milliseconds)]
+    command = [sys.executable, "-m", "demo.delay_proxy", *words]
     with subprocess.Popen(
-        [sys.executable, "-m", "demo.delay_proxy", *words], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -50,7 +52,7 @@ def proxy(target: int, milliseconds: int) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            assert process.wait(10) == 0
+            assert (process.communicate(timeout=10)[1], process.returncode) == ("", 0)
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -71,6 +73,15 @@ def test_bytes_come_through_whole_in_order_and_late() -> None:
 
 def test_what_nobody_serves_ends_at_once_for_the_client() -> None:
     with proxy(a_free_port(), 0) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        assert everything(line) == b""
+
+
+def test_a_connection_that_is_open_when_the_proxy_ends_is_no_fault() -> None:
+    with echo() as target, proxy(target, 0) as port:
+        line = socket.create_connection(("127.0.0.1", port), timeout=30)
+        line.sendall(b"hello")
+        assert line.recv(5) == b"hello"
+    with line:
         assert everything(line) == b""
 
 
