@@ -26,7 +26,7 @@ _PATTERNS = (
 )
 _ANY = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _PATTERNS))
 # Each text that a pattern takes has one of these in it; and each name below, one of those, in small letters.
-_PATTERNS_WORDS = ("PRIVATE KEY", "PuTTY", "$", "AKIA", "ASIA", "gh", "glpat-", "xox", "eyJ", "://")
+_PATTERNS_WORDS = ("PRIVATE KEY", "PuTTY", "$", "AKIA", "ASIA", "gh", "github_pat_", "glpat-", "xox", "eyJ", "://")
 _NAMED_WORDS = (
     *("passw", "passphrase", "secret", "token", "credential"),
     *(f"{whose}{sign}key" for whose in ("api", "private") for sign in ("", "_", "-")),

@@ -73,3 +73,18 @@ def test_a_secrets_name_is_known_however_its_letters_are_written(name: str) -> N
     (fault,) = secret_faults(f"ä: 1\n{name}: hunter2\n".encode(), Path("x.yaml"))
 
     assert (fault.line, "names a secret" in fault.sentence) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{before}_0123456789abcdef" for before in ("gho", "ghp", "ghs", "ghu", "ghr", "github_pat")),
+        *(f"{before}-0123456789abcdef" for before in ("glpat", "xoxa", "xoxb", "xoxp", "xoxr", "xoxs")),
+        *("AKIAABCDEFGH01234567", "ASIAABCDEFGH01234567", "eyJhbGciOiJI.eyJzdWIiOiIx", "imap://anna:hunter2@mail"),
+        *("$2b$05$abcdefgh", "$6$abcdefgh", "$argon2id$", "PuTTY-User-Key-File", "-----BEGIN EC PRIVATE KEY"),
+    ],
+)
+def test_what_services_and_programs_mark_as_a_secret_is_known(text: str) -> None:
+    (fault,) = secret_faults(f"display_name: {text}\n".encode(), Path("x.yaml"))
+
+    assert fault.line == 1
